@@ -1,0 +1,104 @@
+"""The command `moderation-consumer`: its subcommands, each in a module beside this one, and what becomes of errors."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import click
+
+from consumer import __version__
+from consumer.errors import ModerationConsumerError, SettingsError, StartError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+__all__ = ["COMMANDS", "group", "main"]
+
+
+class _Entry(NamedTuple):
+    """A subcommand that is imported only when it runs or is asked for its own help."""
+
+    target: str
+    short_help: str
+
+
+COMMANDS = {
+    "run": _Entry("consumer.cli.run:command", "Read events, have them judged, write verdicts."),
+    "check": _Entry("consumer.cli.check:command", "Say what a configuration does, and whether it can work."),
+    "simulate": _Entry("consumer.cli.simulate:command", "Be a moderation service on this machine."),
+    "demo": _Entry("consumer.cli.demo:command", "See it all work: broker, service, events and a live view."),
+}
+
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its subcommands by name, so that `--help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, name = entry.target.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command '{args[0]}'. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
+def group() -> None:
+    """Have user-generated content from Kafka moderated, and write one verdict an event."""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: no error that this program raises on purpose shows a traceback.
+
+    The exit codes are those of sysexits.h: 78 for settings that cannot be used, 69 for a part that is not there, 70
+    for anything else that went wrong; 2 for a wrong command line, 130 after Ctrl-C.
+    """
+    raise SystemExit(_run(args))
+
+
+def _run(args: Sequence[str] | None) -> int:
+    try:
+        result = group.main(args, prog_name="moderation-consumer", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except SettingsError as error:
+        click.echo("configuration is not usable:", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+        return os.EX_CONFIG
+    except StartError as error:
+        click.echo(f"cannot start: {error}", err=True)
+        if error.remedy:
+            click.echo(f"  {error.remedy}", err=True)
+        return os.EX_UNAVAILABLE
+    except ModerationConsumerError as error:
+        click.echo(f"stopped: {error}", err=True)
+        return os.EX_SOFTWARE
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,171 @@
+"""What a configuration needs from outside: the broker, the topics, and one answer to a signed call."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, NamedTuple
+
+from consumer.errors import CallError, StartError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from consumer.moderation.services import Service
+    from consumer.settings.models import Kafka, Settings
+
+
+__all__ = ["Finding", "connect", "list_topics", "signed_call"]
+
+
+# A call with these is as good as any: it shows whether the service takes our signature.
+_TEXT = "hello"
+_NO_IMAGE = "https://images.invalid/none.png"
+
+_IN_VAIN = {"hold", "reload_credentials", "clock"}
+
+
+class Finding(NamedTuple):
+    """One thing that was tried, what came of it, and what to do where it failed."""
+
+    name: str
+    ok: bool
+    said: str
+    remedy: str = ""
+
+
+async def connect(
+    settings: Settings,
+    *,
+    topics: Callable[[Kafka], Awaitable[Collection[str]]],
+    call: Callable[[Settings], Awaitable[str]],
+) -> list[Finding]:
+    """Try all that a start would need; nothing is read or written, one call is made. Cancelling it ends what it tries.
+
+    Args:
+        settings: what to connect to.
+        topics: lists the cluster's topics, or raises StartError.
+        call: makes one call and says what was answered, or raises StartError.
+    """
+    findings: list[Finding] = []
+    try:
+        there = await topics(settings.kafka)
+    except StartError as error:
+        findings.append(Finding("broker", ok=False, said=str(error), remedy=error.remedy))
+    else:
+        findings.append(Finding("broker", ok=True, said=", ".join(settings.kafka.bootstrap_servers)))
+        findings += [_topic(topic, key, there) for topic, key in _needed(settings).items()]
+    try:
+        findings.append(Finding("signed call", ok=True, said=await call(settings)))
+    except StartError as error:
+        findings.append(Finding("signed call", ok=False, said=str(error), remedy=error.remedy))
+    return findings
+
+
+async def list_topics(kafka: Kafka) -> Collection[str]:
+    """The topics that our user may see, once the broker has taken its credentials and its group.
+
+    Raises:
+        StartError: no broker can be reached, or it refuses us.
+    """
+    from aiokafka.errors import KafkaError
+
+    from consumer.kafka.connection import close_within, require_group
+    from consumer.kafka.connection import connect as connect_to_broker
+
+    admin = await connect_to_broker(kafka)
+    try:
+        await require_group(admin, kafka.group_id)
+        return set(await admin.list_topics())
+    except (KafkaError, TimeoutError) as error:
+        raise StartError(f"the brokers do not list their topics: {error}", "look at the brokers' logs") from error
+    finally:
+        await close_within(1.0, admin.close(), admin._client)  # noqa: SLF001  # only the client can cut its connections
+
+
+async def signed_call(settings: Settings) -> str:
+    """Make one call as the routes would, and a second one only for a wrong clock; one short text may be billed.
+
+    Returns:
+        The answer's code and what it means, where the service took our signature.
+
+    Raises:
+        StartError: no answer came, or one that holds the consumer until a person has acted.
+    """
+    from consumer.app import routes
+    from consumer.clock import SystemClock
+    from consumer.event import Event, Image
+    from consumer.moderation.codes import UNREADABLE, look_up
+    from consumer.moderation.endpoints import endpoint_for
+    from consumer.moderation.requests import calls
+    from consumer.moderation.responses import read
+    from consumer.moderation.service_time import ServiceTime
+    from consumer.moderation.services import resolve
+    from consumer.moderation.signing import Credentials, Signer
+    from consumer.moderation.transport import AiohttpTransport
+
+    table = resolve(settings.moderation.services)
+    service = _cheapest([table[name] for route in routes(settings) for name in route.services])
+    event = (
+        Event("check", "message", text=_TEXT)
+        if service.media == "text"
+        else Event("check", "image", images=(Image(url=_NO_IMAGE),))
+    )
+    (request,) = calls(event, [service])
+    moderation = settings.moderation
+    endpoint = service.endpoint or endpoint_for(moderation.region, moderation.network, moderation.endpoint)
+    token = moderation.credentials.security_token
+    signer = Signer(
+        endpoint.host,
+        Credentials(
+            moderation.credentials.access_key_id,
+            moderation.credentials.access_key_secret.get_secret_value(),
+            token.get_secret_value() if token else None,
+        ),
+    )
+    url = f"{endpoint.url}?{request.query}" if request.query else endpoint.url
+    now = ServiceTime(SystemClock())
+    try:
+        async with AiohttpTransport(moderation.timeouts) as transport:
+            for _ in range(2):
+                headers = signer.sign(
+                    service.operation,
+                    date=now.stamp(),
+                    nonce=secrets.token_hex(16),
+                    body=request.body,
+                    query=request.query,
+                )
+                raw = await transport.post(url, headers, request.body)
+                answer = read(raw.body, raw.status)
+                code = look_up(answer)
+                if code.outcome != "clock":
+                    break
+                now.hear(raw.headers.get("date"))  # as the consumer does: it signs by the service's time
+    except CallError as error:
+        raise StartError(
+            f"{endpoint.url} does not answer: {error}", "check moderation.region, moderation.endpoint and the network"
+        ) from error
+    said = f"{service.name} at {endpoint.url} answers {answer.code or f'HTTP {raw.status}'}: {code.meaning}"
+    if code.outcome in _IN_VAIN or code is UNREADABLE:
+        raise StartError(said, code.remedy)
+    return said
+
+
+def _cheapest(services: list[Service]) -> Service:
+    """A text service where there is one: it needs nothing but a text."""
+    return next((service for service in services if service.media == "text"), services[0])
+
+
+def _needed(settings: Settings) -> dict[str, str]:
+    """Every topic that is read or written, and the key that names it."""
+    needed = dict.fromkeys(settings.kafka.topics, "kafka.topics")
+    needed |= {settings.output.topic: "output.topic"}
+    needed |= {topic: f"output.topics.{action}" for action, topic in settings.output.topics.items()}
+    return needed | {settings.output.dead_letters: "output.dead_letters"}
+
+
+def _topic(topic: str, key: str, there: Collection[str]) -> Finding:
+    if topic in there:
+        return Finding("topic", ok=True, said=f"{topic} ({key})")
+    remedy = f"create it, or correct {key}; if it exists, grant our user Describe, and Read or Write, on it"
+    return Finding("topic", ok=False, said=f"{topic} ({key}) does not exist", remedy=remedy)

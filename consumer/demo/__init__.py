@@ -1,0 +1,1 @@
+"""What shows the program at work on this machine: a broker, events, and a live view."""

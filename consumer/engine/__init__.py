@@ -1,0 +1,1 @@
+"""The way of one event: lanes, offsets, and the flow from a record to its acknowledged verdict."""

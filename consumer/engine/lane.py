@@ -1,0 +1,121 @@
+"""One partition while it is ours: its offsets, and what is in flight for it."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from consumer.engine.offsets import OffsetTracker
+from consumer.errors import LaneClosed
+
+
+if TYPE_CHECKING:
+    from consumer.engine.offsets import Slot
+    from consumer.record import Partition, Record
+
+
+__all__ = ["Lane", "LaneState", "Work"]
+
+
+class LaneState(Enum):
+    """What a lane does: nothing yet; everything; only finish what was started; nothing more."""
+
+    CLOSED = auto()
+    OPEN = auto()
+    DRAINING = auto()
+    GONE = auto()
+
+
+class Work:
+    """One record on its way to its verdict; it is also the record's claim on being judged."""
+
+    __slots__ = ("_billed", "_on_wire", "delivering", "lane", "record", "size_bytes", "slot", "task")
+
+    def __init__(self, lane: Lane, record: Record, slot: Slot) -> None:
+        self.lane = lane
+        self.record = record
+        self.slot = slot
+        self.size_bytes = record.size_bytes
+        self._on_wire = 0
+        self._billed = False
+        self.delivering = False
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether something new may still be started, and paid, for this record."""
+        state = self.lane.state
+        return state is LaneState.OPEN or (state is LaneState.DRAINING and self.paid_for)
+
+    @property
+    def paid_for(self) -> bool:
+        """Whether giving this record up now would waste money: a request is on the wire, or was billed."""
+        return self._billed or self._on_wire > 0
+
+    def begin(self) -> None:
+        """A request is about to be sent. A drain finishes what is partly paid for and starts nothing else.
+
+        Raises:
+            LaneClosed: the partition is going to somebody else.
+        """
+        if not self.held:
+            raise LaneClosed(f"{self.record.partition} was revoked")
+        self._on_wire += 1
+
+    def end(self, *, billed: bool) -> None:
+        """The request was answered, or never will be; `billed` says whether it can have cost anything."""
+        self._on_wire -= 1
+        self._billed = self._billed or billed
+
+
+class Lane:
+    """A partition of one assignment. A later assignment of the same partition is another lane with another epoch."""
+
+    __slots__ = ("_empty", "committed", "epoch", "partition", "state", "tracker", "works")
+
+    def __init__(self, partition: Partition, epoch: int) -> None:
+        self.partition = partition
+        self.epoch = epoch
+        self.state = LaneState.CLOSED
+        self.tracker = OffsetTracker(0)
+        self.committed = -1
+        self.works: set[Work] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def open(self, offset: int, *, committed: int | None) -> None:
+        """Let records in, from this offset on. A group that has committed nothing yet commits where it starts."""
+        self.tracker = OffsetTracker(offset)
+        self.committed = -1 if committed is None else committed
+        self.state = LaneState.OPEN
+
+    def admit(self, record: Record, since: float) -> Work | None:
+        """Take a delivered record in; None where it is already known."""
+        slot = self.tracker.admit(record.offset, since)
+        if slot is None:
+            return None
+        work = Work(self, record, slot)
+        self.works.add(work)
+        self._empty.clear()
+        return work
+
+    def finish(self, work: Work) -> None:
+        """All is done for a record: it no longer stands in the way of a commit."""
+        self.tracker.finish(work.slot)
+        self.forget(work)
+
+    def forget(self, work: Work) -> None:
+        """Give a record up unfinished: whoever owns the partition next judges it."""
+        self.works.discard(work)
+        if not self.works:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Return when nothing is in flight. When cancelled, nothing changes."""
+        await self._empty.wait()
+
+    @property
+    def unfinished(self) -> int:
+        """Records taken in whose verdict is not yet acknowledged."""
+        return self.tracker.unfinished

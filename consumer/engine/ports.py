@@ -1,0 +1,135 @@
+"""The seams of the engine: where records come from, where verdicts go, and who judges; no Kafka and no HTTP in here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Collection, Mapping, Sequence
+
+    from consumer.event import Event
+    from consumer.record import OutRecord, Partition, Position, Record
+    from consumer.routing import Route
+    from consumer.verdict import Judgement
+
+
+__all__ = ["Assignments", "Claim", "Judge", "Sink", "Source"]
+
+
+class Assignments(Protocol):
+    """Who is told what this process owns; the engine is."""
+
+    def assigned(self, partitions: Collection[Partition]) -> None:
+        """These partitions are ours from now on; nothing of them may be read before their positions are known."""
+        ...
+
+    async def revoked(self, partitions: Collection[Partition]) -> None:
+        """These partitions go to somebody else when this returns: finish or give up what is in flight, then commit."""
+        ...
+
+
+class Source(Protocol):
+    """Where records come from: six methods, so that another client can be put behind them."""
+
+    async def start(self, assignments: Assignments) -> None:
+        """Connect and join the group.
+
+        Raises:
+            StartError: the broker cannot be reached, refuses us, or a topic is missing.
+        """
+        ...
+
+    async def poll(self, ready: Collection[Partition], timeout_seconds: float) -> Mapping[Partition, Sequence[Record]]:
+        """The next records of the partitions in `ready`, or nothing after the time-out.
+
+        It keeps the membership alive, so it is called all the time; with nothing `ready` it only does that.
+        """
+        ...
+
+    async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position | None]:
+        """What the group has committed, asked of the coordinator now; None where it has committed nothing."""
+        ...
+
+    async def seek(self, positions: Mapping[Partition, Position | None]) -> Mapping[Partition, int]:
+        """Set where each partition is read from next, and return these offsets.
+
+        None stands for a partition without a position: it starts where the settings say that a new group starts.
+        """
+        ...
+
+    async def commit(self, positions: Mapping[Partition, Position]) -> bool:
+        """Record how far each partition is done; False when it was refused because the group is being rebalanced."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave the group and disconnect, within a bounded time. Everything to be committed was committed before."""
+        ...
+
+    def lag(self) -> Mapping[Partition, int]:
+        """How many records each partition holds beyond the position read so far, where that is known."""
+        ...
+
+
+class Sink(Protocol):
+    """Where verdicts and dead letters go."""
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            StartError: the broker cannot be reached, refuses us, or a topic is missing.
+        """
+        ...
+
+    async def send(self, record: OutRecord) -> asyncio.Future[None]:
+        """Hand one record over. The future ends when the broker has acknowledged it on all in-sync replicas.
+
+        It fails with DeliveryRefused when the broker will never take this record, and with other errors otherwise.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when all that was handed over has been acknowledged or has failed."""
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect, within a bounded time."""
+        ...
+
+
+class Claim(Protocol):
+    """An event's claim on being worked on: it is lost with the lane it came from."""
+
+    @property
+    def held(self) -> bool:
+        """Whether something new may still be started, and paid, for this event."""
+        ...
+
+    def begin(self) -> None:
+        """Say that a request is about to be sent: called directly before each, so that nothing is paid for in vain.
+
+        Raises:
+            LaneClosed: the claim is lost; nothing may be sent.
+        """
+        ...
+
+    def end(self, *, billed: bool) -> None:
+        """Say that the request was answered, or that no answer will come, and whether it can have been billed."""
+        ...
+
+
+class Judge(Protocol):
+    """Who says what an event is: one method, so that caches, batches and limits can be put around it."""
+
+    async def judge(self, event: Event, route: Route, claim: Claim) -> Judgement:
+        """Judge one event by the services of its route.
+
+        When cancelled it abandons its request; what was on the wire may have been billed.
+
+        Raises:
+            RecordError: this event can never be judged; it becomes a dead letter.
+            LaneClosed: the claim was lost before a request could be started.
+        """
+        ...

@@ -1,0 +1,54 @@
+"""What the engine counts, bound to its labels once so that counting an event is cheap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Histogram
+
+    from consumer.engine.way import Outcome
+    from consumer.metrics import Metrics
+
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Counts of records, verdicts and dead letters, and the time events took."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._events: dict[str, Counter] = {}
+        self._verdicts: dict[tuple[str, str, str], Counter] = {}
+        self._seconds: dict[str, Histogram] = {}
+
+    def read(self, topic: str, records: int) -> None:
+        """Records were read from a topic."""
+        counter = self._events.get(topic)
+        if counter is None:
+            counter = self._events[topic] = self._metrics.counter("events").labels(topic)
+        counter.inc(records)
+
+    def skipped(self, topic: str) -> None:
+        """A record without a value was skipped."""
+        self._metrics.counter("skipped").labels(topic).inc()
+
+    def acknowledged(self, outcome: Outcome, seconds: float) -> None:
+        """The broker has what became of a record."""
+        if outcome.error is not None:
+            self._metrics.counter("dead_letters").labels(outcome.error.stage, outcome.error.reason).inc()
+            return
+        verdict = outcome.verdict
+        if verdict is None:
+            return
+        key = (verdict.route, verdict.judgement.risk_level.word, verdict.action)
+        counter = self._verdicts.get(key)
+        if counter is None:
+            counter = self._verdicts[key] = self._metrics.counter("verdicts").labels(*key)
+        counter.inc()
+        seen = self._seconds.get(verdict.route)
+        if seen is None:
+            seen = self._seconds[verdict.route] = self._metrics.histogram("event_seconds").labels(verdict.route)
+        seen.observe(seconds)

@@ -1,0 +1,132 @@
+"""Every exception of ours, drawn as a tree.
+
+ModerationConsumerError
+├── SettingsError            the configuration cannot be used; carries every problem found
+├── StartError               a part that must be there at start is not: broker, topic, credentials
+├── RecordError              one record cannot be moderated; it becomes a dead letter
+│   ├── DecodeError            its bytes are not what the codec reads
+│   ├── MappingError           a field the event needs is missing or of the wrong type
+│   ├── RouteError             no route takes it, or its route has nothing to judge in it
+│   ├── ContentRefused         the service will never take this content
+│   └── DeliveryRefused        the broker will never take its verdict
+├── CallError                one request to the service did not give an answer
+│   ├── NotSent                no byte of it can have been read by the service
+│   └── NoAnswer               it was sent, the answer never came whole: it may have been billed
+├── LaneClosed               the event's partition was taken away; nothing more may be started for it
+└── Stuck                    a part of the program no longer gets on; a supervisor should start it anew
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+__all__ = [
+    "CallError",
+    "ContentRefused",
+    "DecodeError",
+    "DeliveryRefused",
+    "LaneClosed",
+    "MappingError",
+    "ModerationConsumerError",
+    "NoAnswer",
+    "NotSent",
+    "RecordError",
+    "RouteError",
+    "SettingsError",
+    "StartError",
+    "Stuck",
+]
+
+
+class ModerationConsumerError(Exception):
+    """The base of all of them: `except ModerationConsumerError` catches what this program raises on purpose."""
+
+
+class SettingsError(ModerationConsumerError):
+    """The configuration cannot be used. `problems` has one line for each fault, all of them at once."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StartError(ModerationConsumerError):
+    """The program cannot start. `remedy` says what a person can do about it."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class RecordError(ModerationConsumerError):
+    """One record cannot be moderated: it becomes a dead letter with this error's `stage` and `code` in its headers.
+
+    `attempts` counts the requests sent for it; `request_id` is the service's own name of the last one.
+    """
+
+    stage: ClassVar[str] = "record"
+    code: ClassVar[str] = "invalid"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, request_id: str | None = None, attempts: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.reason = code or type(self).code
+        self.request_id = request_id
+        self.attempts = attempts
+
+
+class DecodeError(RecordError):
+    """The record's bytes are not what the codec reads."""
+
+    stage = "decode"
+    code = "malformed"
+
+
+class MappingError(RecordError):
+    """A field that the event needs is missing, empty or of the wrong type."""
+
+    stage = "map"
+    code = "mapping"
+
+
+class RouteError(RecordError):
+    """No route takes this event, or its route finds nothing in it to judge."""
+
+    stage = "route"
+    code = "no_route"
+
+
+class ContentRefused(RecordError):
+    """The service refuses this content for good: a missing, invalid or overlong parameter, an unusable image."""
+
+    stage = "moderate"
+    code = "refused"
+
+
+class DeliveryRefused(RecordError):
+    """The broker refuses this event's verdict for good, for example because it is too large."""
+
+    stage = "deliver"
+    code = "undeliverable"
+
+
+class CallError(ModerationConsumerError):
+    """One request to the service gave no answer that can be read."""
+
+
+class NotSent(CallError):
+    """The connection failed before the service can have read the request: trying again costs nothing."""
+
+
+class NoAnswer(CallError):
+    """The request was sent and no whole answer came: the service may have judged and billed it."""
+
+
+class LaneClosed(ModerationConsumerError):
+    """The event's partition was taken away while it waited; its next owner judges it."""
+
+
+class Stuck(ModerationConsumerError):
+    """A part of the program no longer gets on by itself."""

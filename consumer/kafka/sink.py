@@ -1,0 +1,335 @@
+"""Writing records: an idempotent producer behind the engine's `Sink`, on aiokafka."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    ProducerFenced,
+    RecordListTooLargeError,
+    UnknownProducerId,
+)
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from consumer.errors import DeliveryRefused, StartError, Stuck
+from consumer.kafka.connection import (
+    AFTERMATH_SECONDS,
+    FORBIDDEN,
+    client_options,
+    close_within,
+    connect,
+    record_size_limits,
+    require_topics,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from consumer.record import OutRecord
+    from consumer.settings.models import Kafka
+
+
+__all__ = ["KafkaSink"]
+
+
+_log = structlog.get_logger(__name__)
+
+LINGER_MS = 5
+BATCH_BYTES = 256 * 1024
+
+# The client's own limit must never speak: it cannot know what compression makes of a record, and the topic's limit is
+# looked at before a record is handed to it.
+REQUEST_BYTES = 64 * 1024 * 1024
+
+RETRY_SECONDS = 0.5
+
+# A dead letter's code for it.
+TOO_LARGE = "too_large"
+
+# These say that the producer is broken, not that a record is.
+BROKEN = (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    ProducerFenced,
+    UnknownProducerId,
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Unacknowledged:
+    """A record on its way: the producer that has it in hand, if any, and whether a batch with it in was refused."""
+
+    record: OutRecord
+    future: asyncio.Future[None]
+    producer: Any = None
+    suspect: bool = False
+
+
+class KafkaSink:
+    """Writes records to topics, acknowledged by all in-sync replicas; aiokafka's own tries make no duplicates.
+
+    A producer that had one batch refused is of no more use for that partition: the broker goes on waiting for the
+    sequence number that it refused. So the sink then starts another producer and hands it, in order, all that was not
+    acknowledged; records of refused batches go one by one, so that only the one at fault fails. A record whose
+    acknowledgement was lost with the old producer is then written twice.
+
+    Args:
+        kafka: The brokers.
+        topics: All topics that are written to; they have to exist.
+        setting: The setting that names them, for the remedy when one does not exist.
+        compression: How batches are compressed.
+        stop_seconds: How long the last records may take to be acknowledged when it is stopped.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        topics: Collection[str],
+        *,
+        setting: str = "output",
+        compression: str = "none",
+        stop_seconds: float = 2.0,
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._setting = setting
+        self._compression = None if compression == "none" else compression
+        self._stop_seconds = stop_seconds
+        self._limits: dict[str, int] = {}
+        self._options: dict[str, Any] = {}
+        self._producer: Any = None
+        self._unacknowledged: dict[_Unacknowledged, None] = {}
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._usable = asyncio.Event()
+        self._broken = False
+        self._replacing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            StartError: the broker cannot be reached, refuses us, or a topic is missing.
+        """
+        self._options = client_options(self._kafka)
+        admin = await connect(self._kafka)
+        try:
+            await require_topics(admin, self._topics, setting=self._setting)
+            self._limits = await record_size_limits(admin, self._topics)
+        finally:
+            await close_within(self._stop_seconds, admin.close(), admin._client)  # noqa: SLF001  # its connections
+        self._producer = self._new_producer()
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            await self.stop()
+            raise StartError(f"the brokers refuse our producer: {error}", "look at the brokers' logs") from error
+        except BaseException:
+            await self.stop()
+            raise
+        self._usable.set()
+
+    async def send(self, record: OutRecord) -> asyncio.Future[None]:
+        """Hand one record over. The future ends when the broker has acknowledged it on all in-sync replicas.
+
+        It waits while the record's partition has a full batch waiting. When cancelled before it returns, the record is
+        not written. The future fails with DeliveryRefused when the broker will never take this record, and with Stuck
+        when it takes none of ours.
+        """
+        entry = _Unacknowledged(record, asyncio.get_running_loop().create_future())
+        if self._too_large(record):
+            entry.future.set_exception(
+                DeliveryRefused(
+                    f"larger than the {self._limits[record.topic]} bytes that {record.topic} takes",
+                    code=TOO_LARGE,
+                )
+            )
+            return entry.future
+        while True:
+            await self._usable.wait()
+            producer = self._producer
+            try:
+                acknowledged = await _hand_over(producer, record)
+            except KafkaTimeoutError:
+                continue  # the partition's leader is away: wait for it, which is backpressure
+            except FORBIDDEN as error:
+                entry.future.set_exception(Stuck(f"we may not write to {record.topic}: {error}"))
+                return entry.future
+            except KafkaError as error:
+                self._replace(producer, error)
+                continue
+            self._unacknowledged[entry] = None
+            self._quiet.clear()
+            self._follow(entry, producer, acknowledged)
+            return entry.future
+
+    async def flush(self) -> None:
+        """Return when all that was handed over has been acknowledged or has failed."""
+        await self._quiet.wait()
+
+    async def stop(self) -> None:
+        """Disconnect, within `stop_seconds` and about two seconds more; what is not acknowledged by then fails."""
+        self._usable.clear()
+        replacing, self._replacing = self._replacing, None
+        if replacing is not None:
+            replacing.cancel()
+            await asyncio.wait({replacing})
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _close(producer, self._stop_seconds)
+        self._fail_all(Stuck("stopped before the broker acknowledged it"))
+
+    def _new_producer(self) -> Any:
+        return AIOKafkaProducer(
+            **self._options,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=LINGER_MS,
+            max_batch_size=min([BATCH_BYTES, *self._limits.values()]),
+            max_request_size=REQUEST_BYTES,
+            compression_type=self._compression,
+        )
+
+    def _too_large(self, record: OutRecord) -> bool:
+        """Whether the topic is known to refuse it. What compression makes of it only the broker can say."""
+        if self._compression is not None or record.topic not in self._limits:
+            return False
+        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
+        return bool(size > self._limits[record.topic])
+
+    def _follow(self, entry: _Unacknowledged, producer: Any, acknowledged: asyncio.Future[Any]) -> None:
+        entry.producer = producer
+        acknowledged.add_done_callback(partial(self._settle, entry, producer))
+
+    def _settle(self, entry: _Unacknowledged, producer: Any, acknowledged: asyncio.Future[Any]) -> None:
+        """What became of a record: done, or a reason to start another producer."""
+        error = ProducerClosed() if acknowledged.cancelled() else acknowledged.exception()
+        if error is None:
+            self._end(entry)
+        elif entry in self._unacknowledged and entry.producer is producer:
+            entry.producer = None
+            entry.suspect = entry.suspect or _is_refusal(error)
+            self._replace(producer, error)
+
+    def _end(self, entry: _Unacknowledged, error: Exception | None = None) -> None:
+        self._unacknowledged.pop(entry, None)
+        if not self._unacknowledged:
+            self._quiet.set()
+        if entry.future.done():
+            return
+        if error is None:
+            entry.future.set_result(None)
+        else:
+            entry.future.set_exception(error)
+            entry.future.exception()  # its owner may be gone already; then nobody needs to hear of it
+
+    def _fail_all(self, error: Exception) -> None:
+        for entry in list(self._unacknowledged):
+            self._end(entry, error)
+
+    def _replace(self, producer: Any, error: BaseException) -> None:
+        """Have a producer replaced, unless that is done already."""
+        if producer is not self._producer or self._broken:
+            return
+        self._broken = True
+        self._usable.clear()
+        _log.warning("producer_replaced", error=repr(error), unacknowledged=len(self._unacknowledged))
+        if self._replacing is None or self._replacing.done():
+            self._replacing = asyncio.create_task(self._recover())
+
+    async def _recover(self) -> None:
+        """Start another producer, send again what was not acknowledged, and only then let new records pass."""
+        try:
+            while True:
+                if self._broken:
+                    await self._restart()
+                stranded = (entry for entry in self._unacknowledged if entry.producer is not self._producer)
+                entry = next(stranded, None)
+                if entry is None:
+                    break
+                await self._send_again(entry)
+        except Exception as error:  # noqa: BLE001  # whatever it is, those who wait have to hear of it
+            self._fail_all(Stuck(f"no producer could be started: {error!r}"))
+        else:
+            self._usable.set()
+
+    async def _send_again(self, entry: _Unacknowledged) -> None:
+        """Send a record once more; a suspect alone, so that a refusal is its own."""
+        producer = self._producer
+        if entry.suspect:
+            await producer.flush()
+            if self._broken:
+                return
+        try:
+            acknowledged = await _hand_over(producer, entry.record)
+            if not entry.suspect:
+                self._follow(entry, producer, acknowledged)
+                return
+            await acknowledged
+        except KafkaTimeoutError:
+            return
+        except KafkaError as error:
+            self._broken = True
+            if _is_refusal(error):
+                self._end(entry, _refusal(entry.record, error))
+        else:
+            self._end(entry)
+
+    async def _restart(self) -> None:
+        """Close the producer, which lets its other batches end well, and start another, however long that takes."""
+        while self._broken:
+            await _close(self._producer, self._stop_seconds)
+            self._producer = self._new_producer()
+            try:
+                await self._producer.start()
+            except KafkaError as error:
+                _log.warning("producer_not_started", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._broken = False
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the fault may be the record's, and not the producer's or the cluster's."""
+    return not isinstance(error, BROKEN) and not getattr(error, "retriable", False)
+
+
+def _refusal(record: OutRecord, error: KafkaError) -> Exception:
+    """A record that was refused alone, by a fresh producer."""
+    if isinstance(error, FORBIDDEN):
+        return Stuck(f"we may not write to {record.topic}: {error}")
+    code = TOO_LARGE if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)) else None
+    return DeliveryRefused(f"{record.topic} refuses it: {error!r}", code=code)
+
+
+async def _hand_over(producer: Any, record: OutRecord) -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = await producer.send(
+        record.topic, key=record.key, value=record.value, headers=list(record.headers)
+    )
+    return future
+
+
+async def _close(producer: Any, seconds: float) -> None:
+    """Stop a producer within a time limit, and make sure that it sends nothing and nobody waits for it afterwards."""
+    await close_within(seconds, producer.stop(), producer.client)
+    sender = producer._sender.sender_task  # noqa: SLF001  # the producer's own stop waits for it without bound
+    while sender is not None and not sender.done():
+        # Cancelled once it still waits for requests on their way; cancelled again it gives one of them up.
+        sender.cancel()
+        await asyncio.wait({sender}, timeout=AFTERMATH_SECONDS)
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  # as above

@@ -1,0 +1,268 @@
+"""Every metric: its name, labels, unit, and a sentence of advice, in one catalogue that is code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+__all__ = ["CATALOGUE", "CONTENT_TYPE", "PREFIX", "Metric", "Metrics"]
+
+
+PREFIX = "moderation_"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_M = TypeVar("_M", Counter, Gauge, Histogram)
+
+_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_WHOLE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of the catalogue. `name` is without prefix; `advice` says what to do when it looks wrong."""
+
+    name: str
+    kind: type[Counter | Gauge | Histogram]
+    help: str
+    advice: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+CATALOGUE: tuple[Metric, ...] = (
+    Metric(
+        "events",
+        Counter,
+        "Records read, by topic.",
+        "Falls to zero while lag grows: look at the hold and at /status.",
+        ("topic",),
+    ),
+    Metric(
+        "verdicts",
+        Counter,
+        "Verdicts acknowledged by the broker, by route, risk level and action.",
+        "A sudden change of the shares is a new wave of content or a changed rule.",
+        ("route", "risk_level", "action"),
+    ),
+    Metric(
+        "dead_letters",
+        Counter,
+        "Records that could not be moderated, by the stage they failed at and the reason.",
+        "Read them with their headers; one reason that grows is a producer or a mapping that changed.",
+        ("stage", "reason"),
+    ),
+    Metric(
+        "skipped",
+        Counter,
+        "Records without a value that were skipped as configured.",
+        "Tombstones are normal in compacted topics.",
+        ("topic",),
+    ),
+    Metric(
+        "calls",
+        Counter,
+        "Requests to the moderation service, by operation, service and code of the answer.",
+        "Codes other than 200 are explained in the codes table; `transport` means that no answer came.",
+        ("operation", "service", "code"),
+    ),
+    Metric(
+        "call_seconds",
+        Histogram,
+        "Time from sending a request to the end of its answer.",
+        "Grows with the vendor's latency; compare with the event latency before looking elsewhere.",
+        ("operation", "service"),
+        _FAST,
+    ),
+    Metric(
+        "quota_wait_seconds",
+        Histogram,
+        "Time a call waited for a token of its quota.",
+        "Long waits at full use mean that the account's limit is the bottleneck: have it raised.",
+        ("quota",),
+        _FAST,
+    ),
+    Metric(
+        "event_seconds",
+        Histogram,
+        "Time from reading a record to the acknowledgement of its verdict.",
+        "Far above the call's latency: look at the quota wait and at retries.",
+        ("route",),
+        _WHOLE,
+    ),
+    Metric(
+        "retries",
+        Counter,
+        "Requests sent again, by service and the reason of the failure before.",
+        "A steady share of one reason belongs in a ticket to the vendor, with request ids from the verdicts.",
+        ("service", "reason"),
+    ),
+    Metric(
+        "throttled",
+        Counter,
+        "Answers that said the account's limit was exceeded, by quota.",
+        "Other deployments share the account: give each its fraction of the limits.",
+        ("quota",),
+    ),
+    Metric(
+        "quota_limit",
+        Gauge,
+        "Calls a second that are allowed now, by quota.",
+        "Below the configured limit after throttling; it recovers by itself.",
+        ("quota",),
+    ),
+    Metric(
+        "quota_used",
+        Counter,
+        "Tokens taken, by quota.",
+        "Its rate against the limit is the use of the quota.",
+        ("quota",),
+    ),
+    Metric(
+        "billed_units",
+        Counter,
+        "Units billed by the answers received, by moderation type.",
+        "Compare with the vendor's bill by the same moderation type.",
+        ("moderation_type",),
+    ),
+    Metric(
+        "billed_cost",
+        Counter,
+        "Cost of the billed units at the configured prices, by moderation type and currency.",
+        "An estimate at list prices: discounts and plans are not in it.",
+        ("moderation_type", "currency"),
+    ),
+    Metric(
+        "billed_plan_units",
+        Counter,
+        "What a resource plan loses for the billed units, by moderation type.",
+        "Compare with the plan's balance.",
+        ("moderation_type",),
+    ),
+    Metric(
+        "bill_unknown_calls",
+        Counter,
+        "Requests that were sent and whose answer never came whole: they may have been billed.",
+        "The vendor's bill may exceed the billed units by at most these calls.",
+        ("service",),
+    ),
+    Metric(
+        "discarded_answers",
+        Counter,
+        "Answers for partitions that had gone to another member, paid in vain.",
+        "Only rebalances make these.",
+        ("service",),
+    ),
+    Metric(
+        "in_flight",
+        Gauge,
+        "Events being worked on.",
+        "At its limit while the lag grows: raise delivery.max_in_flight or the quota.",
+    ),
+    Metric(
+        "in_flight_bytes",
+        Gauge,
+        "Bytes of the records being worked on.",
+        "At the memory budget: records are large or the service is slow.",
+    ),
+    Metric(
+        "oldest_unfinished_seconds",
+        Gauge,
+        "Age of the record that has been worked on the longest.",
+        "Grows without end: one event is stuck, or the consumer holds; /status names it.",
+    ),
+    Metric(
+        "lag_records",
+        Gauge,
+        "Records in a partition that are not done yet.",
+        "Grows for long: the quota or the service is too slow for the traffic.",
+        ("topic", "partition"),
+    ),
+    Metric(
+        "lanes", Gauge, "Partitions owned by this process.", "Zero on all replicas: nobody works; look at the group."
+    ),
+    Metric(
+        "commits",
+        Counter,
+        "Commits of offsets, by outcome.",
+        "Refusals outside rebalances mean that the session was lost.",
+        ("outcome",),
+    ),
+    Metric(
+        "rebalances",
+        Counter,
+        "Times that partitions were assigned or revoked.",
+        "Often without a deployment: members miss heartbeats.",
+        ("what",),
+    ),
+    Metric(
+        "holding",
+        Gauge,
+        "1 while nothing is judged for this reason, else 0.",
+        "The reason says what a person has to do: pay, grant a right, or mend the credentials.",
+        ("reason",),
+    ),
+    Metric(
+        "up_since_seconds",
+        Gauge,
+        "When this process began to work, in seconds since the epoch.",
+        "Jumps at each restart.",
+    ),
+    Metric(
+        "build",
+        Gauge,
+        "Always 1; its label names the version.",
+        "Two versions for long: a roll-out is stuck.",
+        ("version",),
+    ),
+)
+
+
+class Metrics:
+    """The catalogue's metrics in a registry of their own, as attributes by name: `metrics.verdicts.labels(...)`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._made: dict[str, Counter | Gauge | Histogram] = {}
+        for metric in CATALOGUE:
+            name = PREFIX + metric.name
+            help_text = f"{metric.help} {metric.advice}"
+            if metric.kind is Histogram:
+                made: Counter | Gauge | Histogram = Histogram(
+                    name, help_text, metric.labels, registry=self.registry, buckets=metric.buckets
+                )
+            else:
+                made = metric.kind(name, help_text, metric.labels, registry=self.registry)
+            self._made[metric.name] = made
+
+    def counter(self, name: str) -> Counter:
+        """The counter of this name. Raises KeyError or TypeError where the catalogue has no such counter."""
+        return _of_kind(self._made[name], Counter)
+
+    def gauge(self, name: str) -> Gauge:
+        """The gauge of this name."""
+        return _of_kind(self._made[name], Gauge)
+
+    def histogram(self, name: str) -> Histogram:
+        """The histogram of this name."""
+        return _of_kind(self._made[name], Histogram)
+
+    def render(self) -> bytes:
+        """All metrics in OpenMetrics text."""
+        return bytes(generate_latest(self.registry))  # type: ignore[no-untyped-call]  # the library has no types here
+
+    def __iter__(self) -> Iterator[Metric]:
+        return iter(CATALOGUE)
+
+
+def _of_kind(made: object, kind: type[_M]) -> _M:
+    if not isinstance(made, kind):
+        raise TypeError(f"{made!r} is no {kind.__name__}")
+    return made

@@ -1,0 +1,85 @@
+"""A bucket of whole tokens and a log of send times: no second, wherever it starts, holds more sends than its limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from consumer.clock import Clock
+
+
+__all__ = ["Bucket"]
+
+
+# The service counts calls in a second of its own: two sends 1 s + jitter apart can never meet in one of them.
+_WINDOW_SECONDS = 1.0
+# Sends are spread a little tighter than the limit itself, so that the pace never costs throughput.
+_PACE = 0.9
+# How far behind its pace a late event loop may be and still catch up.
+_CATCH_UP_SECONDS = 0.1
+_SHRINK = 0.7
+# Calls that were on the wire together are refused together: that is one lesson, not many.
+_ONE_LESSON_SECONDS = 1.0
+_RECOVERY_SECONDS = 60.0
+
+
+class Bucket:
+    """At most `limit` sends in any 1 s + `jitter_seconds`, first come, first served.
+
+    While work waits, `limit / (1 + jitter_seconds)` calls a second are sent: no sender that must never be refused can
+    do more, since the network may bunch up all sends of such a window into one second of the service. Refusals shrink
+    the limit at once by 30 % and it grows back within a minute.
+    """
+
+    def __init__(self, limit: int, *, jitter_seconds: float, clock: Clock) -> None:
+        if limit < 1:
+            raise ValueError(f"a bucket needs at least one token, got {limit}")
+        self.limit = limit
+        self._span_seconds = _WINDOW_SECONDS + jitter_seconds
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._sent: deque[float] = deque(maxlen=limit)
+        self._paced_at = float("-inf")
+        self._shrunk_to = limit
+        self._shrunk_at = float("-inf")
+
+    @property
+    def limit_now(self) -> int:
+        """Calls a second that are allowed now: the limit, or less for a while after a refusal."""
+        if self._shrunk_to >= self.limit:
+            return self.limit
+        age = self._clock.monotonic() - self._shrunk_at
+        return min(self.limit, self._shrunk_to + int(age * self.limit * (1 - _SHRINK) / _RECOVERY_SECONDS))
+
+    async def acquire(self) -> float:
+        """Take one token, waiting for it if need be; the send must follow at once. Returns the seconds waited.
+
+        When cancelled while waiting, no token is taken and the next in line goes on.
+        """
+        asked_at = self._clock.monotonic()
+        async with self._turn:
+            while (wait := self._due() - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait)
+            now = self._clock.monotonic()
+            limit = self.limit_now
+            self._sent.append(now)
+            self._paced_at = max(self._paced_at + _PACE * self._span_seconds / limit, now - _CATCH_UP_SECONDS)
+        return now - asked_at
+
+    def throttled(self) -> None:
+        """The service refused a call for the quota: allow fewer from now on."""
+        now = self._clock.monotonic()
+        if now - self._shrunk_at < _ONE_LESSON_SECONDS:
+            return
+        self._shrunk_to = max(1, int(self.limit_now * _SHRINK))
+        self._shrunk_at = now
+
+    def _due(self) -> float:
+        limit = self.limit_now
+        paced = self._paced_at + _PACE * self._span_seconds / limit
+        if len(self._sent) < limit:
+            return paced
+        return max(paced, self._sent[-limit] + self._span_seconds)

@@ -1,0 +1,71 @@
+"""Event → route: the first rule that takes an event says which services judge it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from consumer.event import Event
+
+
+__all__ = ["Route", "Router", "When"]
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """What a route takes; an empty condition takes everything, several are joined by "and"."""
+
+    kinds: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    languages: frozenset[str] = frozenset()
+    topics: frozenset[str] = frozenset()
+    has_text: bool | None = None
+    has_images: bool | None = None
+
+    def takes(self, event: Event, topic: str) -> bool:
+        """Whether all conditions hold. A language condition `zh` also takes `zh-Hant`."""
+        if self.kinds and event.kind not in self.kinds:
+            return False
+        if self.origins and event.origin not in self.origins:
+            return False
+        if self.topics and topic not in self.topics:
+            return False
+        if self.languages:
+            tag = (event.language or "").lower()
+            if tag not in self.languages and tag.split("-", 1)[0] not in self.languages:
+                return False
+        if self.has_text is not None and self.has_text != bool(event.text or event.title):
+            return False
+        return self.has_images is None or self.has_images == bool(event.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule: a name for metrics and verdicts, a condition, and the services that judge what it takes.
+
+    Text goes to the route's text services, each image to its image services; the verdicts are merged.
+    """
+
+    name: str
+    services: tuple[str, ...]
+    when: When = When()
+
+
+class Router:
+    """The rules in their order."""
+
+    __slots__ = ("routes",)
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = tuple(routes)
+
+    def route(self, event: Event, topic: str) -> Route | None:
+        """The first rule that takes this event, or None."""
+        for route in self.routes:
+            if route.when.takes(event, topic):
+                return route
+        return None

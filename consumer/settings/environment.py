@@ -1,0 +1,133 @@
+"""Environment variables → nodes: `MODERATION__SECTION__KEY`, and the vendor's own variables for the AccessKey."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from consumer.settings.models import Settings
+from consumer.settings.nodes import FAULTY, Node, Path, Place, Problem, put
+from consumer.settings.secret_files import FILE
+from consumer.settings.shapes import Shape, leaves
+from consumer.settings.words import nearest
+from consumer.settings.yaml_tree import parse
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+__all__ = ["CONFIG", "CREDENTIALS", "PREFIX", "read_environment", "variable", "vendor_credentials"]
+
+
+PREFIX = "MODERATION__"
+"""What our variables begin with; Kubernetes adds `MODERATION_PORT` and the like, which have a single underscore."""
+
+CONFIG = "MODERATION_CONFIG"
+"""The variable that names the configuration file when the command line names none."""
+
+CREDENTIALS: Path = ("moderation", "credentials")
+
+# As the vendor's own SDKs read them.
+_VENDOR = {
+    "access_key_id": "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "access_key_secret": "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "security_token": "ALIBABA_CLOUD_SECURITY_TOKEN",
+}
+
+
+def variable(path: Path) -> str:
+    """The variable that sets the key at `path`."""
+    return PREFIX + "__".join(map(str, path)).upper()
+
+
+def read_environment(environ: Mapping[str, str], at: Place, problems: list[Problem]) -> Node:
+    """All that our variables set; `at` is the place of sections that exist only here."""
+    root = Node(at, {})
+    known = _known()
+    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+        place = Place(f"${name}")
+        target = known.get(name)
+        if target is None:
+            problems.append(Problem(place, (), _unknown(name, known)))
+            continue
+        path, shape = target
+        put(root, path, _value(environ[name], path, shape, place, problems))
+    return root
+
+
+def vendor_credentials(root: Node, environ: Mapping[str, str]) -> dict[Path, str]:
+    """Fill the credentials from the vendor's variables when nothing else gives any part of them.
+
+    An AccessKey, its secret and its token belong together, so they are never taken from two sources.
+
+    Returns:
+        For each key of the credentials, what to say of the vendor's variable when the key is missing.
+    """
+    given = _credentials(root)
+    if given is None:
+        return {}
+    values = {key: environ[name] for key, name in _VENDOR.items() if environ.get(name)}
+    if given:
+        first = min(given)
+        return {
+            (*CREDENTIALS, key): f"${_VENDOR[key]} is not read beside {first} from {given[first].place}"
+            for key in values
+        }
+    if values.keys() == {"security_token"}:
+        values = {}
+    for key, value in values.items():
+        put(root, (*CREDENTIALS, key), Node(Place(f"${_VENDOR[key]}"), value))
+    return {(*CREDENTIALS, key): f"${name} would set it too" for key, name in _VENDOR.items()}
+
+
+def _credentials(root: Node) -> dict[str, Any] | None:
+    """What is configured of the credentials, or None where something else stands in their place."""
+    here = root
+    for name in map(str, CREDENTIALS):
+        if not isinstance(here.value, dict):
+            return None if here.value is not None else {}
+        if name not in here.value:
+            return {}
+        here = here.value[name]
+    if here.value is None:
+        return {}
+    if not isinstance(here.value, dict):
+        return None
+    return {name: node for name, node in here.value.items() if node.value is not None}
+
+
+@cache
+def _known() -> dict[str, tuple[Path, Shape]]:
+    known: dict[str, tuple[Path, Shape]] = {}
+    for path, shape in leaves(Settings):
+        known[variable(path)] = (path, shape)
+        if shape.secret:
+            file = (*path[:-1], f"{path[-1]}{FILE}")
+            known[variable(file)] = (file, shape)
+    return known
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    below = next((right for right in known if name.startswith(f"{right}__")), None)
+    if below is not None:
+        return f"no such variable; ${below} takes the whole as YAML"
+    section = [right for right in known if right.startswith(f"{name}__")]
+    if section:
+        return f"names a section; set its keys one by one, such as ${section[0]}"
+    # The common beginning would make every name look a little like every other.
+    near = nearest(name.removeprefix(PREFIX), (right.removeprefix(PREFIX) for right in known))
+    return "no such variable" + (f"; did you mean ${PREFIX}{near}?" if near else "")
+
+
+def _value(text: str, path: Path, shape: Shape, place: Place, problems: list[Problem]) -> Node:
+    if shape.base not in {list, dict}:
+        if str(path[-1]).endswith(FILE) and shape.secret:
+            return Node(place, text)
+        return Node(place, None if shape.nullable and not text else text)
+    if shape.flat and not text.lstrip().startswith("["):
+        return Node(place, [Node(place, part.strip()) for part in text.split(",") if part.strip()])
+    here: list[Problem] = []
+    node = parse(text, lambda _line, _column: place, here)
+    problems += [Problem(place, (*path, *problem.path), problem.text) for problem in here]
+    return Node(place, FAULTY) if node is None else node

@@ -1,0 +1,68 @@
+"""Files and environment → `Loaded`, or one `SettingsError` with every fault: the steps, in their order."""
+
+from __future__ import annotations
+
+import os
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from consumer.errors import SettingsError
+from consumer.settings.contradictions import contradictions
+from consumer.settings.environment import CONFIG, read_environment, vendor_credentials
+from consumer.settings.loaded import Loaded
+from consumer.settings.models import Settings
+from consumer.settings.nodes import Node, Place, Problem, dotted, overlay
+from consumer.settings.secret_files import name_secret_files, read_secret_files
+from consumer.settings.validation import Validation
+from consumer.settings.yaml_tree import read
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+__all__ = ["load"]
+
+
+def load(paths: Sequence[Path | str], environ: Mapping[str, str]) -> Loaded:
+    """Read the settings: YAML files, each over those before it, then the environment over all of them.
+
+    Args:
+        paths: YAML files; when there are none, the one that `MODERATION_CONFIG` names, if it names any.
+        environ: the environment, usually `os.environ`.
+
+    Raises:
+        SettingsError: something is wrong; `problems` has one line for each fault.
+    """
+    names = [os.fspath(path) for path in paths] or [name for name in [environ.get(CONFIG)] if name]
+    problems: list[Problem] = []
+    root = _files(names, problems)
+    given = read_environment(environ, root.place, problems)
+    root = overlay(root, name_secret_files(given, Settings, problems))
+    hints = vendor_credentials(root, environ)
+    root, secrets = read_secret_files(root, Settings, problems)
+    validation = Validation(problems, secrets, hints)
+    settings = validation.section(Settings, root)
+    problems += contradictions(settings, validation.places, root.place)
+    if problems:
+        raise _error(problems, names)
+    return Loaded(settings, MappingProxyType({dotted(path): str(at) for path, at in validation.places.items()}))
+
+
+def _files(names: list[str], problems: list[Problem]) -> Node:
+    """All files as one tree. When one cannot be read at all, the rest would only look incomplete: nothing goes on."""
+    trees = [read(name, problems) for name in names]
+    if None in trees:
+        raise _error(problems, names)
+    root = Node(Place("environment"), {})
+    for index, tree in enumerate(name_secret_files(tree, Settings, problems) for tree in trees if tree is not None):
+        root = overlay(root, tree) if index else tree
+    return root
+
+
+def _error(problems: list[Problem], names: list[str]) -> SettingsError:
+    """The problems in the order in which people read: file after file from top to bottom, then the variables."""
+    rank = {name: index for index, name in enumerate(names)}
+    ordered = sorted(problems, key=lambda one: (rank.get(one.place.source, len(rank)), one.place, dotted(one.path)))
+    return SettingsError(list(dict.fromkeys(map(str, ordered))))

@@ -1,0 +1,379 @@
+"""Every setting, its default, its bounds and what it means: the one place that validates and documents them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+
+__all__ = [
+    "Admin",
+    "Credentials",
+    "Delivery",
+    "Kafka",
+    "KafkaSecurity",
+    "Log",
+    "Mapping",
+    "Moderation",
+    "Output",
+    "Policy",
+    "Price",
+    "Quota",
+    "Retry",
+    "Route",
+    "RouteWhen",
+    "Section",
+    "Service",
+    "Settings",
+    "Shutdown",
+    "Timeouts",
+]
+
+
+def _moment(value: Any) -> Any:
+    """`earliest`, `latest`, or a moment with its time zone; YAML itself reads an unquoted time stamp as a date."""
+    if isinstance(value, str):
+        word = value.strip()
+        if word in {"earliest", "latest"}:
+            return word
+        try:
+            value = datetime.fromisoformat(word)
+        except ValueError:
+            value = None
+    elif type(value) is date:
+        value = datetime(value.year, value.month, value.day)  # noqa: DTZ001  # the next line gives it its zone
+    if not isinstance(value, datetime):
+        raise PydanticCustomError("not_a_moment", "not a moment")
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+Action = Literal["pass", "review", "block"]
+Kind = Literal["message", "comment", "post", "image", "profile"]
+Origin = Literal["human", "ai"]
+Name = Annotated[str, Field(min_length=1)]
+Server = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):[0-9]{1,5}$", examples=["broker:9092"])]
+# What Kafka takes as the name of a topic.
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", examples=["moderation.verdicts"])]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])]
+Seconds = Annotated[float, Field(gt=0)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+Start = Annotated[
+    Literal["earliest", "latest"] | datetime, BeforeValidator(_moment), Field(examples=["2026-01-31T00:00:00Z"])
+]
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys are errors, values do not change, and errors never repeat an input."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class KafkaSecurity(Section):
+    """How to talk to a secured cluster."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Whether connections are encrypted and authenticated."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How to authenticate, with a SASL protocol."""
+    sasl_username: Name | None = None
+    """The user to authenticate as."""
+    sasl_password: Secret | None = None
+    """The user's password."""
+    ca_file: Name | None = None
+    """Certificates to trust, in PEM; the system's own when not set."""
+    certificate_file: Name | None = None
+    """Our certificate for mutual TLS, in PEM."""
+    key_file: Name | None = None
+    """The private key of our certificate, in PEM."""
+
+
+class Kafka(Section):
+    """Where events are read from."""
+
+    bootstrap_servers: Annotated[list[Server], Field(min_length=1)]
+    """Brokers to ask first, as `host:port`."""
+    topics: Annotated[list[Topic], Field(min_length=1)]
+    """Topics to read."""
+    group_id: Name
+    """The consumer group; its committed offsets say what is done."""
+    start: Start
+    """Where a group without offsets starts: `earliest`, `latest`, or a time such as `2026-01-31T00:00:00Z`.
+    There is no default, since `earliest` has all that the topic retains judged, and billed."""
+    client_id: Name = "moderation-consumer"
+    """What the brokers' logs and quotas call us."""
+    session_timeout_seconds: Annotated[float, Field(ge=6, le=300)] = 30.0
+    """How long the group waits for a silent member before its partitions go to another."""
+    heartbeat_interval_seconds: Seconds = 3.0
+    """How often the membership is renewed; at most a third of the session time-out."""
+    request_timeout_seconds: Seconds = 40.0
+    """How long one request to a broker may take."""
+    security: KafkaSecurity = KafkaSecurity()
+    """How to talk to a secured cluster."""
+
+
+class Output(Section):
+    """Where verdicts and dead letters are written."""
+
+    topic: Topic = "moderation.verdicts"
+    """The topic of verdicts, for every action that has none of its own."""
+    topics: dict[Action, Topic] = {}
+    """Topics of single actions: `pass`, `review`, `block`."""
+    dead_letters: Topic = "moderation.dead-letters"
+    """The topic of records that cannot be moderated, with their original bytes."""
+    compression: Literal["none", "gzip"] = "none"
+    """How written batches are compressed."""
+
+
+class Mapping(Section):
+    """Where each field of an event is found in a record's JSON: a dotted path such as `user.id`, or any JMESPath
+    expression. A field that is absent counts as empty; only `id` is required.
+    """
+
+    id: Name = "id"
+    """The content's unique id, a string or a number."""
+    kind: Name | None = "kind"
+    """`message`, `comment`, `post`, `image` or `profile`."""
+    default_kind: Kind = "message"
+    """The kind of records that name none."""
+    kinds: dict[str, Kind] = {}
+    """The platform's own words for kinds, such as `{dm: message, avatar: profile}`."""
+    text: Name | None = "text"
+    """The text, or a profile's nickname."""
+    title: Name | None = "title"
+    """A post's title, or a profile's description."""
+    images: Name | None = "images"
+    """A URL, a list of URLs, or objects with `url` or `oss: {bucket, object, region}`."""
+    author_id: Name | None = "author.id"
+    """The author's id on the platform."""
+    nickname: Name | None = "author.nickname"
+    """The author's nickname."""
+    thread: Name | None = "thread"
+    """What a comment or reply belongs to."""
+    parent: Name | None = "parent"
+    """The comment that a reply answers."""
+    posted_at: Name | None = "posted_at"
+    """When it was posted."""
+    language: Name | None = "language"
+    """The content's language as a BCP 47 tag."""
+    origin: Name | None = "origin"
+    """`human` or `ai`."""
+    default_origin: Origin = "human"
+    """The origin of records that name none."""
+
+
+class RouteWhen(Section):
+    """What a route takes; a condition left out takes everything."""
+
+    kind: list[Kind] = []
+    """Kinds of events."""
+    origin: list[Origin] = []
+    """Origins of events."""
+    language: list[Name] = []
+    """BCP 47 tags; `zh` also takes `zh-Hant`."""
+    topic: list[Topic] = []
+    """Topics the record came from."""
+    has_text: bool | None = None
+    """Whether there is any text."""
+    has_images: bool | None = None
+    """Whether there is any image."""
+
+
+class Route(Section):
+    """One rule; the first that takes an event decides."""
+
+    name: Name
+    """What metrics and verdicts call this route."""
+    when: RouteWhen = RouteWhen()
+    """What it takes."""
+    services: Annotated[list[Name], Field(min_length=1)]
+    """The services that judge it: text goes to the text services, each image to the image services."""
+
+
+class Service(Section):
+    """A service that is not in the built-in table, for example a copy made in the console; what is not said here is
+    taken from the service named by `like`.
+    """
+
+    like: Name
+    """The known service it is a copy of."""
+    endpoint: Name | None = None
+    """Where it is called, if not at `moderation.endpoint`."""
+    info_type: list[Name] | None = None
+    """Additional information to ask for, such as `llmContent`, `customImage` or `textInImage`."""
+
+
+class Price(Section):
+    """What one unit of a moderation type costs."""
+
+    price: Annotated[Decimal, Field(ge=0)]
+    """The price of one unit."""
+    currency: Currency
+    """ISO 4217 code."""
+    plan_factor: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    """What one unit takes from a resource plan."""
+
+
+class Credentials(Section):
+    """The AccessKey that signs calls. The vendor's own variables ALIBABA_CLOUD_ACCESS_KEY_ID,
+    ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN are read as well.
+    """
+
+    access_key_id: Name
+    """The AccessKey's id."""
+    access_key_secret: Secret
+    """The AccessKey's secret."""
+    security_token: Secret | None = None
+    """The token of temporary (STS) credentials."""
+
+
+class Timeouts(Section):
+    """How long one call may take."""
+
+    connect_seconds: Seconds = 5.0
+    """To open a connection, name look-up included."""
+    read_seconds: Seconds = 10.0
+    """Between two pieces of an answer."""
+    total_seconds: Seconds = 30.0
+    """From the first byte sent to the last byte received."""
+
+
+class Retry(Section):
+    """How failed calls are tried again. Waiting grows from `base_seconds`, doubled each time and spread by chance, up
+    to `max_seconds`. Tries are counted only while the service answers other events; an outage uses none up.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 6
+    """Tries for one event before a person has to look at it (`review`), or, for images that cannot be had, before it
+    becomes a dead letter."""
+    base_seconds: Seconds = 0.2
+    """The first wait."""
+    max_seconds: Seconds = 30.0
+    """The longest wait."""
+
+
+class Moderation(Section):
+    """The moderation service: where it is, who calls, and how patiently."""
+
+    region: Name | None = None
+    """The service's region, such as `cn-shanghai` or `ap-southeast-1`; or set `endpoint`."""
+    network: Literal["public", "vpc"] = "public"
+    """Which of a region's endpoints to use."""
+    endpoint: Name | None = None
+    """Where to call instead of the region's endpoint: a host, or `http://host:port` for a simulator or a proxy."""
+    credentials: Credentials
+    """The AccessKey that signs calls."""
+    timeouts: Timeouts = Timeouts()
+    """How long one call may take."""
+    retry: Retry = Retry()
+    """How failed calls are tried again."""
+    hold_probe_seconds: Seconds = 30.0
+    """How often one call is tried while the account is denied, overdue or not authorised."""
+    services: dict[Name, Service] = {}
+    """Services beyond the built-in table, by their names."""
+    prices: dict[Name, Price] = {}
+    """Prices by moderation type, where they differ from the documented list prices."""
+
+
+class Quota(Section):
+    """The account's limits, in calls a second. They belong to the account: give each deployment its share."""
+
+    text_per_second: Annotated[int, Field(ge=1)] = 50
+    """Calls of text services. The text page says 50."""
+    image_per_second: Annotated[int, Field(ge=1)] = 100
+    """Calls of image services. The image page says 100."""
+    image_llm_per_second: Annotated[int, Field(ge=1)] = 50
+    """Calls of the image services of large models (`…ByVL…`). The image price page says 50."""
+    jitter_seconds: Annotated[float, Field(ge=0, le=1)] = 0.03
+    """How much the network may bunch calls up; for jitter up to this no call is ever refused."""
+
+
+class Policy(Section):
+    """What to do at each risk level, and for single labels or categories; the most severe action wins."""
+
+    none: Action = "pass"
+    """No risk found."""
+    low: Action = "pass"
+    """Low risk."""
+    medium: Action = "review"
+    """Medium risk."""
+    high: Action = "block"
+    """High risk."""
+    unknown: Literal["review", "block"] = "review"
+    """No usable answer; it never passes."""
+    labels: dict[Name, Action] = {}
+    """Actions of single labels (`contraband_drug`) or categories (`contraband`)."""
+
+
+class Delivery(Section):
+    """How events flow, and what is promised of them."""
+
+    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Events worked on at the same time."""
+    memory_budget_bytes: Annotated[int, Field(ge=1_048_576)] = 64 * 1_048_576
+    """Bytes of records held at the same time; one larger record is taken alone."""
+    commit_interval_seconds: Seconds = 0.1
+    """How often offsets are committed: what a crash has judged and paid again."""
+    on_null: Literal["skip", "dead_letter"] = "skip"
+    """What a record without a value becomes: skipped and counted, or a dead letter."""
+
+
+class Shutdown(Section):
+    """How a stop is spent; the sum should stay below the pod's grace period."""
+
+    drain_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """For calls on the wire to be answered."""
+    flush_seconds: Seconds = 5.0
+    """For verdicts to be acknowledged and offsets committed."""
+    leave_seconds: Seconds = 2.0
+    """For the group to be left and connections closed."""
+
+
+class Admin(Section):
+    """The port of /metrics, /livez, /readyz and /status."""
+
+    host: Name = "0.0.0.0"  # noqa: S104  # a pod is scraped from outside
+    """The address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    """The port to listen on; 0 takes any free one."""
+
+
+class Log(Section):
+    """What is logged; never content, never secrets."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe messages to log."""
+    format: Literal["console", "json"] = "json"
+    """For people or for machines."""
+
+
+class Settings(Section):
+    """Everything that can be configured."""
+
+    kafka: Kafka
+    """Where events are read from."""
+    output: Output = Output()
+    """Where verdicts and dead letters are written."""
+    mapping: Mapping = Mapping()
+    """Where each field of an event is found in a record."""
+    routes: list[Route] = []
+    """Which services judge what; the built-in routes when empty."""
+    moderation: Moderation
+    """The moderation service."""
+    quota: Quota = Quota()
+    """The account's limits."""
+    policy: Policy = Policy()
+    """What to do at each risk level."""
+    delivery: Delivery = Delivery()
+    """How events flow."""
+    shutdown: Shutdown = Shutdown()
+    """How a stop is spent."""
+    admin: Admin = Admin()
+    """The port of metrics and health."""
+    log: Log = Log()
+    """What is logged."""

@@ -1,0 +1,215 @@
+"""What was judged: labels and bills of one event, and the verdict that leaves for Kafka."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import orjson
+
+
+if TYPE_CHECKING:
+    from consumer.record import Record
+
+
+__all__ = [
+    "ACTIONS",
+    "SCHEMA",
+    "Action",
+    "Billed",
+    "CustomHit",
+    "Judgement",
+    "Label",
+    "RiskLevel",
+    "RiskPosition",
+    "Source",
+    "Verdict",
+    "merge",
+]
+
+
+SCHEMA = "moderation-verdict/1"
+
+Action = Literal["pass", "review", "block"]
+Source = Literal["service", "cache", "joined", "packed", "thread"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+From = Literal["text", "image", "text_in_image", "library"]
+
+
+class RiskLevel(IntEnum):
+    """How risky the service finds the content, lowest first.
+
+    `UNKNOWN` is ours: the service gave no usable answer. It ranks above what may pass by default and below what a
+    person would look at anyway.
+    """
+
+    NONE = 0
+    LOW = 1
+    UNKNOWN = 2
+    MEDIUM = 3
+    HIGH = 4
+
+    @property
+    def word(self) -> str:
+        """The level as it stands in verdicts and metrics."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class RiskPosition:
+    """Where a risk word stands in the event's text, as the service counts: for display only."""
+
+    word: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomHit:
+    """A hit in one of the account's own libraries."""
+
+    library: str
+    keywords: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One reason the service gave. `confidence` is 0 to 100, or None where the service gives none."""
+
+    label: str
+    category: str
+    service: str
+    found_in: From
+    description: str = ""
+    confidence: float | None = None
+    risk_words: tuple[str, ...] = ()
+    positions: tuple[RiskPosition, ...] = ()
+    custom_hits: tuple[CustomHit, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The label as a verdict carries it."""
+        return {
+            "label": self.label,
+            "category": self.category,
+            "description": self.description,
+            "confidence": self.confidence,
+            "risk_words": self.risk_words,
+            "positions": [{"word": p.word, "start": p.start, "end": p.end} for p in self.positions],
+            "custom_hits": [{"library": hit.library, "keywords": hit.keywords} for hit in self.custom_hits],
+            "service": self.service,
+            "from": self.found_in,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What one answer cost. `cost` is in whole units of `currency`; `plan_units` is what a resource plan loses."""
+
+    moderation_type: str
+    units: int
+    cost: Decimal
+    currency: str
+    plan_units: Decimal = Decimal(0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The bill as a verdict carries it; amounts are JSON numbers."""
+        return {
+            "moderation_type": self.moderation_type,
+            "units": self.units,
+            "cost": float(self.cost),
+            "currency": self.currency,
+            "plan_units": float(self.plan_units),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the services said of one event, before any policy. `attempts` counts requests sent, retries included.
+
+    `reason` is set where the level is unknown: why no usable answer could be had.
+    """
+
+    risk_level: RiskLevel
+    services: tuple[str, ...]
+    labels: tuple[Label, ...] = ()
+    source: Source = "service"
+    request_ids: tuple[str, ...] = ()
+    task_id: str | None = None
+    attempts: int = 1
+    billed: tuple[Billed, ...] = ()
+    reason: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def merge(parts: tuple[Judgement, ...]) -> Judgement:
+    """One judgement out of several of the same event: the highest risk wins, everything else is joined.
+
+    Raises:
+        ValueError: `parts` is empty; an event that nothing judged has no judgement.
+    """
+    if not parts:
+        raise ValueError("nothing to merge: no part of the event was judged")
+    if len(parts) == 1:
+        return parts[0]
+    unknown = [part for part in parts if part.reason is not None or part.risk_level is RiskLevel.UNKNOWN]
+    reasons = [part.reason or f"{', '.join(part.services)}: no usable answer" for part in unknown]
+    return Judgement(
+        risk_level=max(part.risk_level for part in parts),
+        services=tuple(dict.fromkeys(name for part in parts for name in part.services)),
+        labels=tuple(label for part in parts for label in part.labels),
+        source=parts[0].source,
+        request_ids=tuple(one for part in parts for one in part.request_ids),
+        task_id=next((part.task_id for part in parts if part.task_id is not None), None),
+        attempts=sum(part.attempts for part in parts),
+        billed=tuple(bill for part in parts for bill in part.billed),
+        reason="; ".join(dict.fromkeys(reasons)) if reasons else None,
+        extra={key: value for part in parts for key, value in part.extra.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one event, as it is written to Kafka. `judged_at` is seconds since the epoch."""
+
+    event_id: str
+    kind: str
+    route: str
+    action: Action
+    judgement: Judgement
+    record: Record
+    judged_at: float
+    latency_ms: float
+
+    def to_json(self) -> bytes:
+        """The verdict in the shape of `config/verdict.schema.json`."""
+        judged = self.judgement
+        record = self.record
+        return orjson.dumps(
+            {
+                "schema": SCHEMA,
+                "event_id": self.event_id,
+                "kind": self.kind,
+                "route": self.route,
+                "services": judged.services,
+                "risk_level": judged.risk_level.word,
+                "action": self.action,
+                "labels": [label.to_dict() for label in judged.labels],
+                "source": judged.source,
+                "request_ids": judged.request_ids,
+                "task_id": judged.task_id,
+                "attempts": judged.attempts,
+                "billed": [bill.to_dict() for bill in judged.billed],
+                "reason": judged.reason,
+                "extra": judged.extra,
+                "judged_at": round(self.judged_at, 3),
+                "latency_ms": round(self.latency_ms, 1),
+                "record": {
+                    "topic": record.partition.topic,
+                    "partition": record.partition.partition,
+                    "offset": record.offset,
+                    "timestamp": record.timestamp,
+                },
+            }
+        )

@@ -1,0 +1,212 @@
+"""Writing records, on the embedded broker and on a real Apache Kafka alike."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from consumer.demo.broker import EmbeddedBroker
+from consumer.errors import DeliveryRefused, Stuck
+from consumer.kafka.sink import KafkaSink
+from consumer.record import OutRecord
+from tests.broker.cluster import KafkaCluster, unique
+from tests.kafka.member import ended, joined, settings
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from consumer.record import Record
+    from tests.broker.cluster import Broker
+
+
+@contextlib.asynccontextmanager
+async def started(broker: Broker, *topics: str, compression: str = "none") -> AsyncIterator[KafkaSink]:
+    """A sink that writes to these topics."""
+    sink = KafkaSink(settings(broker, *topics), topics, compression=compression)
+    await sink.start()
+    try:
+        yield sink
+    finally:
+        await sink.stop()
+
+
+async def outcome(future: asyncio.Future[None]) -> BaseException | None:
+    """What a future ended with."""
+    await asyncio.wait({future})
+    return future.exception()
+
+
+async def everything(broker: Broker, topic: str, count: int) -> list[Record]:
+    """All records of a topic, of which there have to be so many."""
+    async with joined(settings(broker, topic)) as member:
+        records = await member.read(count)
+        assert await member.source.poll(member.partitions, 0.3) == {}
+        return records
+
+
+def test_record_comes_back_as_it_was_written(broker: Broker) -> None:
+    """Key, value and headers are kept byte for byte, compressed or not; the broker's time is now; keys keep order."""
+
+    async def main() -> None:
+        topic = unique("round-trip")
+        broker.create_topic(topic)
+        sent = [
+            OutRecord(topic, "键".encode(), b"\x00\xff", (("trace", b"\x01\x02"), ("empty", b""), ("trace", b"again"))),
+            OutRecord(topic, None, b""),
+            *(OutRecord(topic, b"key %d" % (n % 7), b"%d" % n) for n in range(500)),
+        ]
+        for compression in ("none", "gzip"):
+            async with started(broker, topic, compression=compression) as sink:
+                futures = [await sink.send(record) for record in sent]
+                await sink.flush()
+                assert all(future.done() and future.exception() is None for future in futures)
+        records = await everything(broker, topic, 2 * len(sent))
+        found = sorted((record.key or b"", record.value or b"", record.headers) for record in records)
+        assert found == sorted(2 * [(record.key or b"", record.value, record.headers) for record in sent])
+        assert all(abs(record.timestamp / 1000 - time.time()) < 60 for record in records)
+        values = [int(record.value or b"") for record in records if record.key == b"key 3"]
+        assert values == 2 * list(range(3, 500, 7))
+
+    asyncio.run(main())
+
+
+def test_cancelled_send_writes_nothing(broker: Broker) -> None:
+    """A send that waits for room and is cancelled leaves no record behind, and those around it arrive."""
+
+    async def main() -> None:
+        topic = unique("cancelled")
+        broker.create_topic(topic)
+        async with started(broker, topic) as sink:
+            await sink.send(OutRecord(topic, b"k", b"first" + b"." * 200_000))
+            waiting = asyncio.create_task(sink.send(OutRecord(topic, b"k", b"never" + b"." * 200_000)))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            assert waiting.cancelled()
+            await sink.send(OutRecord(topic, b"k", b"last"))
+            await sink.flush()
+        assert [(record.value or b"")[:5] for record in await everything(broker, topic, 2)] == [b"first", b"last"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.kafka
+def test_record_above_the_topics_limit_is_refused_alone(kafka: KafkaCluster) -> None:
+    """A record that the topic is known not to take is refused at once; up to the limit all are taken."""
+
+    async def main() -> None:
+        topic = unique("limit")
+        kafka.create_topic(topic, config={"max.message.bytes": "20000"})
+        async with started(kafka, topic) as sink:
+            futures = [await sink.send(OutRecord(topic, b"k", b"." * size)) for size in (19_800, 20_000, 19_800, 10)]
+            outcomes = [await outcome(future) for future in futures]
+            assert [type(each) for each in outcomes] == [type(None), DeliveryRefused, type(None), type(None)]
+        assert len(await everything(kafka, topic, 3)) == 3
+
+    asyncio.run(main())
+
+
+@pytest.mark.kafka
+def test_record_that_the_broker_refuses_does_not_stop_its_partition(kafka: KafkaCluster) -> None:
+    """Of a batch that the broker refuses only the record at fault fails; its neighbours and all after it arrive."""
+
+    async def main() -> None:
+        topic, other = unique("poison"), unique("other")
+        kafka.create_topic(topic, partitions=2)
+        kafka.create_topic(other)
+        async with started(kafka, topic, other) as sink:
+            await (await sink.send(OutRecord(topic, b"k", b"0")))
+            # The limit sinks after the start, so that only the broker knows of it.
+            admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+            await admin.start()
+            lower = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": "20000"})
+            await admin.alter_configs([lower])
+            await admin.close()
+            expected: dict[bytes, list[bytes]] = {b"k": [b"0"], b"l": [], b"m": []}
+            futures: list[asyncio.Future[None]] = []
+            refused: list[asyncio.Future[None]] = []
+            for n in range(1, 300):
+                key = (b"k", b"l", b"m")[n % 3]
+                if n % 100 == 50:
+                    refused.append(await sink.send(OutRecord(topic, key, b"." * 30_000)))
+                else:
+                    expected[key].append(b"%d" % n)
+                    futures.append(await sink.send(OutRecord(topic, key, b"%d" % n)))
+                futures.append(await sink.send(OutRecord(other, key, b"%d" % n)))
+                if n % 20 == 0:
+                    await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                await sink.flush()
+            errors = [await outcome(future) for future in refused]
+            assert [isinstance(error, DeliveryRefused) and error.reason for error in errors] == 3 * ["too_large"]
+            assert {await outcome(future) for future in futures} == {None}
+            await (await sink.send(OutRecord(topic, b"k", b"last")))
+        records = await everything(kafka, topic, 298)
+        expected[b"k"].append(b"last")
+        assert {key: [r.value for r in records if r.key == key] for key in expected} == expected
+
+    asyncio.run(main())
+
+
+@pytest.mark.kafka
+def test_outage_of_the_broker_delays_and_loses_nothing() -> None:
+    """Records handed over before and during an outage are acknowledged after it, each written once and in order."""
+
+    async def main(cluster: KafkaCluster) -> None:
+        topic = unique("outage")
+        cluster.create_topic(topic)
+        async with started(cluster, topic) as sink:
+            await (await sink.send(OutRecord(topic, b"k", b"0")))
+            cluster.kill(1)
+            futures = [await sink.send(OutRecord(topic, b"k", b"%d" % n)) for n in range(1, 100)]
+            await asyncio.sleep(0.5)
+            assert not any(future.done() for future in futures)
+            await asyncio.to_thread(cluster.restart, 1)
+            await sink.flush()
+            assert {await outcome(future) for future in futures} == {None}
+        records = await everything(cluster, topic, 100)
+        assert [record.value for record in records] == [b"%d" % n for n in range(100)]
+
+    with KafkaCluster() as cluster:
+        asyncio.run(main(cluster))
+
+
+@pytest.mark.parametrize("gone", ["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def test_stop_is_bounded_when_the_broker_is_gone(gone: str, request: pytest.FixtureRequest) -> None:
+    """What cannot be acknowledged fails when the sink is stopped, in time, and no task is left behind."""
+
+    async def main(broker: Broker) -> None:
+        topic = unique("gone")
+        broker.create_topic(topic)
+        sink = KafkaSink(settings(broker, topic), [topic], stop_seconds=0.5)
+        await sink.start()
+        await (await sink.send(OutRecord(topic, b"k", b"arrived")))
+        if isinstance(broker, EmbeddedBroker):
+            broker.stop()
+        else:
+            request.getfixturevalue("kafka").pause(1)
+        future = await sink.send(OutRecord(topic, b"k", b"lost"))
+        began = time.monotonic()
+        await sink.stop()
+        assert time.monotonic() - began < 4
+        assert isinstance(future.exception(), Stuck)
+        await sink.flush()
+        await ended()
+
+    if gone == "embedded":
+        with EmbeddedBroker() as broker:
+            asyncio.run(main(broker))
+        return
+    kafka = request.getfixturevalue("kafka")
+    try:
+        asyncio.run(main(kafka))
+    finally:
+        kafka.resume(1)

@@ -1,0 +1,61 @@
+"""`moderation-consumer simulate` as a process."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from click.testing import CliRunner
+
+from consumer.cli.simulate import command
+from tests.simulator.plain import form
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_is_and_what_it_billed(number: signal.Signals) -> None:
+    """It prints its URL and how to point a consumer at it, stops on a signal with exit 0, and prints the ledger."""
+    arguments = ["--port", "0", "--no-verify", "--latency-ms", "0"]
+    code = "import sys; from consumer.cli.simulate import command; command(sys.argv[1:])"
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        greeting = "".join(iter(lambda: next(lines), "Ctrl-C ends it.\n"))
+        found = re.search(r"simulator: (http://127\.0\.0\.1:\d+)", greeting)
+        assert found is not None
+        assert f"export MODERATION__MODERATION__ENDPOINT={found[1]}" in greeting
+        headers = {"x-acs-action": "TextModerationPlus", "x-acs-version": "2022-03-02"}
+        body = form("ugc_moderation_byllm", content="good morning")
+        with urllib.request.urlopen(urllib.request.Request(found[1], body, headers)) as answer:
+            assert json.load(answer)["Code"] == 200
+        process.send_signal(number)
+        said = process.stdout.read()
+        assert process.wait(10) == 0
+    assert re.search(r"text_llm_standard +1 calls +1 units  CNY 0\.002000", said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fault", "explode"], "no kind of fault"),
+        (["--latency-ms", "fast"], "no latency"),
+        (["--port", "70000"], "70000"),
+        (["--dialect", "klingon"], "klingon"),
+    ],
+)
+def test_a_bad_option_is_a_message_and_exit_code_2(arguments: list[str], said: str) -> None:
+    """What cannot be read is said in a sentence, not in a traceback."""
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_an_address_that_cannot_be_had_is_a_message() -> None:
+    """An address of another machine is a message and exit code 1."""
+    result = CliRunner().invoke(command, ["--host", "203.0.113.1", "--port", "0"])
+    assert result.exit_code == 1
+    assert "cannot listen on 203.0.113.1:0" in result.output
