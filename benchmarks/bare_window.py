@@ -26,6 +26,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from yarl import URL
 
 
+BILL = {"moderation_type": "text_llm_standard", "units": 1, "cost": 0.002, "currency": "CNY", "plan_units": 2.67}
+
+
 def sign(body: bytes, host: str) -> dict[str, str]:
     """The headers of one signed call."""
     digest = hashlib.sha256(body).hexdigest()
@@ -87,7 +90,33 @@ async def main(bootstrap: str, topic: str, out: str, group: str, endpoint: str, 
             ).encode()
             async with session.post(url, data=body, headers=sign(body, host)) as response:
                 answer = orjson.loads(await response.read())
-            verdict = orjson.dumps({"id": event["id"], "risk_level": answer["Data"]["RiskLevel"]})
+            verdict = orjson.dumps(
+                {
+                    "schema": "moderation-verdict/1",
+                    "event_id": event["id"],
+                    "kind": event["kind"],
+                    "route": "all",
+                    "services": ["ugc_moderation_byllm"],
+                    "risk_level": answer["Data"]["RiskLevel"],
+                    "action": "pass",
+                    "labels": [one for one in answer["Data"]["Result"] if one["Label"] != "nonLabel"],
+                    "source": "service",
+                    "request_ids": [answer["RequestId"]],
+                    "task_id": None,
+                    "attempts": 1,
+                    "billed": [BILL],
+                    "reason": None,
+                    "extra": {},
+                    "judged_at": time.time(),
+                    "latency_ms": 0.0,
+                    "record": {
+                        "topic": record.topic,
+                        "partition": record.partition,
+                        "offset": record.offset,
+                        "timestamp": record.timestamp,
+                    },
+                }
+            )
             sent = await producer.send(out, verdict, key=record.key)
             sent.add_done_callback(lambda done, slot=slot: slot.__setitem__(1, done.exception() is None))
 

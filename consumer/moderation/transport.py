@@ -33,6 +33,7 @@ _HEADERS = {
     "accept-encoding": "identity",
     "user-agent": f"moderation-consumer/{__version__}",
 }
+_NO_CONTENT_TYPE = ("content-type",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,6 @@ class AiohttpTransport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=_DNS_SECONDS, keepalive_timeout=_KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
-            # The signature covers the content type where there is a body; without one there is none to name.
-            skip_auto_headers=("content-type",),
             timeout=aiohttp.ClientTimeout(
                 total=self._timeouts.total_seconds,
                 connect=self._timeouts.connect_seconds,
@@ -99,21 +97,32 @@ class AiohttpTransport:
             raise RuntimeError("the transport is not open: use it with `async with`")
         try:
             async with self._session.post(
-                URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+                URL(url, encoded=True),
+                headers={**_HEADERS, **headers},
+                data=body,
+                allow_redirects=False,
+                # The signature covers the content type where there is a body; without one there is none to name.
+                skip_auto_headers=None if body else _NO_CONTENT_TYPE,
             ) as response:
-                parts: list[bytes] = []
-                size = 0
-                async for part in response.content.iter_any():
-                    size += len(part)
-                    if size > MAX_ANSWER_BYTES:
-                        raise NoAnswer(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-                    parts.append(part)
-                return HttpAnswer(response.status, b"".join(parts), response.headers)
+                size = response.content_length
+                whole = size is not None and size <= MAX_ANSWER_BYTES
+                answer = await response.read() if whole else await _at_most(response.content, MAX_ANSWER_BYTES)
+                return HttpAnswer(response.status, answer, response.headers)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(_said(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # A connection that breaks before the first byte of an answer tells nothing about the request's fate.
             raise NoAnswer(_said(error)) from error
+
+
+async def _at_most(content: aiohttp.StreamReader, limit: int) -> bytes:
+    """All of an answer whose size is not known to be small."""
+    answer = bytearray()
+    async for part in content.iter_any():
+        answer += part
+        if len(answer) > limit:
+            raise NoAnswer(f"the answer is larger than {limit} bytes")
+    return bytes(answer)
 
 
 def _said(error: BaseException) -> str:

@@ -41,6 +41,7 @@ class Bucket:
         self._span_seconds = _WINDOW_SECONDS + jitter_seconds
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._waiting = 0
         self._sent: deque[float] = deque(maxlen=limit)
         self._paced_at = float("-inf")
         self._shrunk_to = limit
@@ -59,15 +60,23 @@ class Bucket:
 
         When cancelled while waiting, no token is taken and the next in line goes on.
         """
-        asked_at = self._clock.monotonic()
-        async with self._turn:
-            while (wait := self._due() - self._clock.monotonic()) > 0:
-                await self._clock.sleep(wait)
-            now = self._clock.monotonic()
-            limit = self.limit_now
-            self._sent.append(now)
-            self._paced_at = max(self._paced_at + _PACE * self._span_seconds / limit, now - _CATCH_UP_SECONDS)
+        asked_at = now = self._clock.monotonic()
+        if not self._waiting and self._due() <= now:
+            self._take(now)
+            return 0.0
+        self._waiting += 1
+        try:
+            async with self._turn:
+                while (wait := self._due() - (now := self._clock.monotonic())) > 0:
+                    await self._clock.sleep(wait)
+                self._take(now)
+        finally:
+            self._waiting -= 1
         return now - asked_at
+
+    def _take(self, now: float) -> None:
+        self._sent.append(now)
+        self._paced_at = max(self._paced_at + _PACE * self._span_seconds / self.limit_now, now - _CATCH_UP_SECONDS)
 
     def throttled(self) -> None:
         """The service refused a call for the quota: allow fewer from now on."""

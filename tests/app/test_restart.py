@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -19,6 +20,7 @@ from tests.app.process import Bench, environment, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from consumer.demo.broker import EmbeddedBroker
     from tests.broker.cluster import Broker
 
 
@@ -116,3 +118,17 @@ def test_a_stop_in_mid_stream_loses_nothing_and_judges_nothing_twice(bench: Benc
         assert judged(made) == dict.fromkeys(EXPECTED, 1)
         assert Counter(verdicts) == dict.fromkeys(EXPECTED, 1)
         assert len(bench.read(bench.letters, EVENTS // 10)) == EVENTS // 10
+
+
+def test_a_consumer_at_rest_is_small(embedded: EmbeddedBroker) -> None:
+    """With its partitions assigned and nothing to do, the process holds less than 80 MB."""
+    bench = Bench.on(embedded)
+    bench.produce([orjson.dumps({"id": "e1", "text": "hello"})])
+    with simulator("1") as made, running(environment(bench, made.url)) as process:
+        wait_until_judged(made, 1)
+        assert bench.verdict_ids(1) == ["e1"]
+        status = Path(f"/proc/{process.pid}/status")
+        if not status.exists():
+            pytest.skip("this platform does not tell how large a process is")
+        resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+        assert int(resident.split()[1]) / 1024 < 80
