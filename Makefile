@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench fuzz lock clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ format:  ## put the code into its form
 bench:  ## how fast, beside the bare loop, on a real Kafka (needs Java 17 and Maven)
 	@tools/venv dev
 	$(PYTHON) -m benchmarks.closed_loop $(ARGS)
+
+fuzz:  ## 100,000 random and mutated answers through the reader (ARGS="--seed 2" for others)
+	@tools/venv dev
+	$(PYTHON) -m fuzz.answers $(ARGS)
 
 lock:  ## resolve the dependencies anew into locks/
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

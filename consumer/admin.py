@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import orjson
 from aiohttp import web
 
-from consumer.errors import StartError
+from consumer.listening import listening
 from consumer.metrics import CONTENT_TYPE
 
 
@@ -53,7 +54,7 @@ class AdminServer:
         self._asked_port = port
         self._metrics = metrics
         self._watched = watched
-        self._runner: web.AppRunner | None = None
+        self._stack = AsyncExitStack()
         self.port = port
 
     async def __aenter__(self) -> Self:
@@ -67,25 +68,14 @@ class AdminServer:
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        site = web.TCPSite(runner, self._host, self._asked_port)
-        try:
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            raise StartError(
-                f"the admin port {self._host}:{self._asked_port} cannot be opened: {error.strerror}",
-                "choose another one with admin.port, or 0 for any free one",
-            ) from None
-        self._runner = runner
-        self.port = runner.addresses[0][1]
+        port = listening(runner, self._host, self._asked_port, name="admin", setting="admin.port")
+        self.port = await self._stack.enter_async_context(port)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._stack.__aexit__(kind, error, trace)
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -11,41 +11,30 @@ import structlog
 
 from consumer import __version__
 from consumer.admin import AdminServer, Health
+from consumer.building import policy, routes
 from consumer.clock import SystemClock
 from consumer.engine.engine import Engine, Limits
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
 from consumer.intake import Intake
+from consumer.judging import Judging
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import PARTITION_FETCH_BYTES, KafkaSource
 from consumer.metrics import Metrics
-from consumer.moderation.billing import price_list
-from consumer.moderation.client import ModerationClient
-from consumer.moderation.credentials import FixedCredentials
-from consumer.moderation.endpoints import endpoint_for, region_of
-from consumer.moderation.judge import ServiceJudge
-from consumer.moderation.services import default_routes, resolve
-from consumer.moderation.signing import Credentials
-from consumer.moderation.transport import AiohttpTransport
-from consumer.policy import Policy
-from consumer.quota import Bucket
-from consumer.routing import Route, Router, When
+from consumer.routing import Router
 from consumer.settings import values
-from consumer.verdict import ACTIONS, RiskLevel
+from consumer.verdict import ACTIONS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from consumer.clock import Clock
-    from consumer.moderation.services import Quota
-    from consumer.moderation.transport import Transport
     from consumer.settings import Loaded, Settings
     from consumer.settings.models import Output
-    from consumer.verdict import Action
 
 
-__all__ = ["App", "buckets", "moderation_client", "policy", "routes"]
+__all__ = ["App"]
 
 
 _log = structlog.get_logger(__name__)
@@ -57,16 +46,18 @@ _LIVE_SECONDS = 60.0
 class App:
     """The whole consumer. `metrics` can be read at any time; `status` and the health checks while it runs."""
 
-    def __init__(self, loaded: Loaded, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, *, clock: Clock | None = None, reread: Callable[[], Settings] | None = None
+    ) -> None:
         self.loaded = loaded
+        self._reread = reread
         self.metrics = Metrics()
         self.admin_port = 0
         self._clock = clock or SystemClock()
         self._started_at = self._clock.now()
         self._state = "starting"
         self._engine: Engine | None = None
-        self._client: ModerationClient | None = None
-        self._buckets: Mapping[Quota, Bucket] = {}
+        self._judging: Judging | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain within the configured limits.
@@ -87,22 +78,21 @@ class App:
                 )
                 await stack.enter_async_context(admin)
                 self.admin_port = admin.port
-                transport = await stack.enter_async_context(AiohttpTransport(settings.moderation.timeouts))
-                self._buckets = buckets(settings, self._clock)
-                self._client = moderation_client(
-                    settings, transport=transport, tokens=self._buckets, clock=self._clock, metrics=self.metrics
-                )
+                judging = Judging(settings, clock=self._clock, metrics=self.metrics, reread=self._reread)
+                self._judging = await stack.enter_async_context(judging)
                 verdicts, letters = self._sinks(settings)
                 for sink in (verdicts, letters):
                     stack.push_async_callback(sink.stop)
                     await sink.start()
-                self._engine = self._build_engine(settings, self._client, verdicts, letters)
-                self._state = "running"
-                _log.info("running", version=__version__, admin_port=self.admin_port)
+                self._engine = self._build_engine(settings, judging, verdicts, letters)
                 async with asyncio.TaskGroup() as tasks:
-                    watch = tasks.create_task(self._watch(stop))
+                    beside = [tasks.create_task(judging.run()), tasks.create_task(self._watch(stop))]
+                    await judging.started.wait()
+                    self._state = "running"
+                    _log.info("running", version=__version__, admin_port=self.admin_port)
                     await self._engine.run(stop)
-                    watch.cancel()
+                    for task in beside:
+                        task.cancel()
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         finally:
@@ -122,13 +112,13 @@ class App:
         """Whether it works, and does not hold."""
         if self._state != "running":
             return Health(ok=False, reason=self._state)
-        if self._client is not None and self._client.hold.reasons():
-            return Health(ok=False, reason=f"holding: {', '.join(self._client.hold.reasons())}")
+        if self._judging is not None and self._judging.hold.reasons():
+            return Health(ok=False, reason=f"holding: {', '.join(self._judging.hold.reasons())}")
         return Health(ok=True)
 
     def status(self) -> dict[str, Any]:
         """Everything worth knowing, without secrets and without content."""
-        engine, client = self._engine, self._client
+        engine, judging = self._engine, self._judging
         return {
             "version": __version__,
             "state": self._state,
@@ -154,9 +144,19 @@ class App:
                     "remedy": one.remedy,
                     "since": one.since,
                 }
-                for one in (client.hold.standing() if client else ())
+                for one in (judging.hold.standing() if judging else ())
             ],
-            "quotas": {name: {"limit": one.limit, "limit_now": one.limit_now} for name, one in self._buckets.items()},
+            "quotas": {
+                name: {"limit": one.limit, "limit_now": one.limit_now}
+                for name, one in (judging.buckets.items() if judging else ())
+            },
+            "tasks_pending": judging.board.pending_events if judging else 0,
+            "billed": [
+                {"moderation_type": kind, "currency": currency, "cost": cost, "units": units[kind,]}
+                for units in (self.metrics.totals("billed_units"),)
+                for (kind, currency), cost in self.metrics.totals("billed_cost").items()
+            ],
+            "calls_with_unknown_bill": sum(self.metrics.totals("bill_unknown_calls").values()),
             "settings": {one.key: {"value": one.shown, "origin": one.origin} for one in values(self.loaded)},
         }
 
@@ -173,14 +173,12 @@ class App:
             sink({output.dead_letters}, setting="output.dead_letters"),
         )
 
-    def _build_engine(
-        self, settings: Settings, client: ModerationClient, verdicts: KafkaSink, letters: KafkaSink
-    ) -> Engine:
+    def _build_engine(self, settings: Settings, judging: Judging, verdicts: KafkaSink, letters: KafkaSink) -> Engine:
         output, delivery, shutdown = settings.output, settings.delivery, settings.shutdown
         way = Way(
             intake=Intake(settings.mapping).event,
             router=Router(routes(settings)),
-            judge=ServiceJudge(client, resolve(settings.moderation.services)),
+            judge=judging.judge,
             policy=policy(settings),
             topics=_topics(output),
             dead_letters=output.dead_letters,
@@ -208,89 +206,19 @@ class App:
             tally=Tally(self.metrics),
             metrics=self.metrics,
             clock=self._clock,
-            paused=lambda: client.hold.account_wide,
+            paused=lambda: judging.hold.account_wide,
+            settled=judging.settled,
         )
 
     async def _watch(self, stop: asyncio.Event) -> None:
         """Keep the gauges of the quotas, and say when the stop began."""
         while not stop.is_set():
-            for name, bucket in self._buckets.items():
+            for name, bucket in self._judging.buckets.items() if self._judging else ():
                 self.metrics.gauge("quota_limit").labels(name).set(bucket.limit_now)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
         self._state = "draining"
         _log.info("draining", in_flight=self._engine.in_flight if self._engine else 0)
-
-
-def routes(settings: Settings) -> tuple[Route, ...]:
-    """The configured routes, or the default ones for the region."""
-    if not settings.routes:
-        own = settings.moderation
-        return default_routes(own.region or region_of(endpoint_for(None, own.network, own.endpoint)))
-    return tuple(
-        Route(
-            one.name,
-            tuple(one.services),
-            When(
-                kinds=frozenset(one.when.kind),
-                origins=frozenset(one.when.origin),
-                languages=frozenset(tag.lower() for tag in one.when.language),
-                topics=frozenset(one.when.topic),
-                has_text=one.when.has_text,
-                has_images=one.when.has_images,
-            ),
-        )
-        for one in settings.routes
-    )
-
-
-def policy(settings: Settings) -> Policy:
-    """The configured policy."""
-    own = settings.policy
-    levels: dict[RiskLevel, Action] = {
-        RiskLevel.NONE: own.none,
-        RiskLevel.LOW: own.low,
-        RiskLevel.UNKNOWN: own.unknown,
-        RiskLevel.MEDIUM: own.medium,
-        RiskLevel.HIGH: own.high,
-    }
-    return Policy(levels, dict(own.labels))
-
-
-def buckets(settings: Settings, clock: Clock) -> Mapping[Quota, Bucket]:
-    """A bucket for each of the account's limits."""
-    quota = settings.quota
-    limits: dict[Quota, int] = {
-        "text": quota.text_per_second,
-        "image": quota.image_per_second,
-        "image_llm": quota.image_llm_per_second,
-    }
-    return {name: Bucket(limit, jitter_seconds=quota.jitter_seconds, clock=clock) for name, limit in limits.items()}
-
-
-def moderation_client(
-    settings: Settings, *, transport: Transport, tokens: Mapping[Quota, Bucket], clock: Clock, metrics: Metrics
-) -> ModerationClient:
-    """The client of the moderation service, as configured."""
-    own = settings.moderation
-    token = own.credentials.security_token
-    return ModerationClient(
-        transport,
-        endpoint=endpoint_for(own.region, own.network, own.endpoint),
-        credentials=FixedCredentials(
-            Credentials(
-                own.credentials.access_key_id,
-                own.credentials.access_key_secret.get_secret_value(),
-                None if token is None else token.get_secret_value(),
-            )
-        ),
-        tokens=tokens,
-        prices=price_list(own.prices),
-        retry=own.retry,
-        hold_probe_seconds=own.hold_probe_seconds,
-        clock=clock,
-        metrics=metrics,
-    )
 
 
 def _topics(output: Output) -> dict[str, str]:

@@ -13,6 +13,7 @@ ModerationConsumerError
 │   ├── NotSent                no byte of it can have been read by the service
 │   └── NoAnswer               it was sent, the answer never came whole: it may have been billed
 ├── LaneClosed               the event's partition was taken away; nothing more may be started for it
+├── TaskLost                 the service does not know a submitted task any more; its result will never come
 └── Stuck                    a part of the program no longer gets on; a supervisor should start it anew
 """
 
@@ -36,6 +37,7 @@ __all__ = [
     "SettingsError",
     "StartError",
     "Stuck",
+    "TaskLost",
 ]
 
 
@@ -126,6 +128,10 @@ class NoAnswer(CallError):
 
 class LaneClosed(ModerationConsumerError):
     """The event's partition was taken away while it waited; its next owner judges it."""
+
+
+class TaskLost(ModerationConsumerError):
+    """The service does not know this task any more: its result was deleted, or the task was never there."""
 
 
 class Stuck(ModerationConsumerError):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 
-__all__ = ["KINDS", "ORIGINS", "Author", "Event", "Image", "Kind", "Origin", "OssObject", "data_id"]
+__all__ = ["KINDS", "MAX_IMAGE_BYTES", "ORIGINS", "Author", "Event", "Image", "Kind", "Origin", "OssObject", "data_id"]
 
 
 Kind = Literal["message", "comment", "post", "image", "profile"]
@@ -15,6 +15,9 @@ Origin = Literal["human", "ai"]
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 ORIGINS: frozenset[str] = frozenset(get_args(Origin))
+
+MAX_IMAGE_BYTES = 20 * 1_048_576
+"""The largest image: 20 MB, say the image and the multimodal page."""
 
 _NOT_IN_A_DATA_ID = re.compile(r"[^A-Za-z0-9_.\-]")
 
@@ -30,15 +33,21 @@ class OssObject:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One picture: a public URL, or an object in a bucket; exactly one of the two is set."""
+    """One picture: a public URL, an object in a bucket, a file on this machine, or its bytes; exactly one is set."""
 
     url: str | None = None
     oss: OssObject | None = None
+    file: str | None = None
+    content: bytes | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
         """What a person would call this picture in a list."""
-        return self.url if self.url is not None else f"oss://{self.oss.bucket}/{self.oss.object}" if self.oss else ""
+        if self.oss is not None:
+            return f"oss://{self.oss.bucket}/{self.oss.object}"
+        if self.content is not None:
+            return f"{len(self.content)} bytes"
+        return self.url or self.file or ""
 
 
 @dataclass(frozen=True, slots=True)

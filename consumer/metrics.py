@@ -22,6 +22,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _M = TypeVar("_M", Counter, Gauge, Histogram)
 
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_TASKS = (0.1, 0.5, 2.0, 10.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 600.0, 3600.0, 86400.0)
 _WHOLE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -126,6 +127,28 @@ CATALOGUE: tuple[Metric, ...] = (
         ("quota",),
     ),
     Metric(
+        "batch_wait_seconds",
+        Histogram,
+        "Time an event waited for others of its thread, before its call was submitted, by service.",
+        "At threads.max_age_seconds all the time: tokens are never free, and the submit quota is the bottleneck.",
+        ("service",),
+        _FAST,
+    ),
+    Metric(
+        "batched_events",
+        Counter,
+        "Events submitted in multimodal tasks, by service; divided by the submissions it is the events of a task.",
+        "One for each submission on busy threads: look at mapping.thread and threads.max_age_seconds.",
+        ("service",),
+    ),
+    Metric(
+        "tasks_resumed",
+        Counter,
+        "Events whose task had been submitted before, and was waited for instead of being submitted again, by service.",
+        "Grows after restarts and rebalances only; each one is a payment saved.",
+        ("service",),
+    ),
+    Metric(
         "billed_units",
         Counter,
         "Units billed by the answers received, by moderation type.",
@@ -159,6 +182,41 @@ CATALOGUE: tuple[Metric, ...] = (
         "Answers for partitions that had gone to another member, paid in vain.",
         "Only rebalances make these.",
         ("service",),
+    ),
+    Metric(
+        "tasks_pending",
+        Gauge,
+        "Multimodal tasks whose results are waited for.",
+        "Grows without end: results come slower than tasks are submitted; look at task_polls and callbacks.",
+    ),
+    Metric(
+        "task_seconds",
+        Histogram,
+        "Time from submitting a multimodal task to its result, by how the result came.",
+        "Polls that bring results although callbacks are configured: the callbacks do not arrive.",
+        ("how",),
+        _TASKS,
+    ),
+    Metric(
+        "tasks_given_up",
+        Counter,
+        "Multimodal tasks whose results never came, by the reason; their events go to review.",
+        "Ask the vendor about the tasks named in the log; results are deleted 24 hours after their submission.",
+        ("reason",),
+    ),
+    Metric(
+        "task_polls",
+        Counter,
+        "Queries for results of multimodal tasks, by outcome.",
+        "Many `running` for each `result`: the query quota limits how many tasks can be submitted; use callbacks.",
+        ("outcome",),
+    ),
+    Metric(
+        "callbacks",
+        Counter,
+        "Callbacks received, by outcome.",
+        "Only `forged`: the account id or the secret is wrong; now and then: somebody tries the open port.",
+        ("outcome",),
     ),
     Metric(
         "in_flight",
@@ -201,6 +259,12 @@ CATALOGUE: tuple[Metric, ...] = (
         "Times that partitions were assigned or revoked.",
         "Often without a deployment: members miss heartbeats.",
         ("what",),
+    ),
+    Metric(
+        "credentials_expire_at_seconds",
+        Gauge,
+        "When the credentials in use expire, in seconds since the epoch; 0 where they do not say.",
+        "They are renewed 15 minutes before: less time left means that renewing fails, and the log says why.",
     ),
     Metric(
         "holding",
@@ -253,6 +317,16 @@ class Metrics:
     def histogram(self, name: str) -> Histogram:
         """The histogram of this name."""
         return _of_kind(self._made[name], Histogram)
+
+    def totals(self, name: str) -> dict[tuple[str, ...], float]:
+        """What a counter has counted so far, by the values of its labels."""
+        metric = self.counter(name)
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in metric.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
 
     def render(self) -> bytes:
         """All metrics in OpenMetrics text."""

@@ -11,6 +11,8 @@ import orjson
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from consumer.record import Record
 
 
@@ -26,6 +28,7 @@ __all__ = [
     "RiskPosition",
     "Source",
     "Verdict",
+    "joined_extra",
     "merge",
 ]
 
@@ -35,7 +38,7 @@ SCHEMA = "moderation-verdict/1"
 Action = Literal["pass", "review", "block"]
 Source = Literal["service", "cache", "joined", "packed", "thread"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
-From = Literal["text", "image", "text_in_image", "library"]
+From = Literal["text", "image", "text_in_image", "text_and_image", "library"]
 
 
 class RiskLevel(IntEnum):
@@ -76,7 +79,10 @@ class CustomHit:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One reason the service gave. `confidence` is 0 to 100, or None where the service gives none."""
+    """One reason the service gave.
+
+    `confidence` is 0 to 100, and `risk_level` this label's own; each is None where the service gives none.
+    """
 
     label: str
     category: str
@@ -87,6 +93,7 @@ class Label:
     risk_words: tuple[str, ...] = ()
     positions: tuple[RiskPosition, ...] = ()
     custom_hits: tuple[CustomHit, ...] = ()
+    risk_level: RiskLevel | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The label as a verdict carries it."""
@@ -95,6 +102,7 @@ class Label:
             "category": self.category,
             "description": self.description,
             "confidence": self.confidence,
+            "risk_level": None if self.risk_level is None else self.risk_level.word,
             "risk_words": self.risk_words,
             "positions": [{"word": p.word, "start": p.start, "end": p.end} for p in self.positions],
             "custom_hits": [{"library": hit.library, "keywords": hit.keywords} for hit in self.custom_hits],
@@ -165,8 +173,37 @@ def merge(parts: tuple[Judgement, ...]) -> Judgement:
         attempts=sum(part.attempts for part in parts),
         billed=tuple(bill for part in parts for bill in part.billed),
         reason="; ".join(dict.fromkeys(reasons)) if reasons else None,
-        extra={key: value for part in parts for key, value in part.extra.items()},
+        extra=joined_extra(part.extra for part in parts),
     )
+
+
+def joined_extra(extras: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """All members of all of these. Where two have a member of one name, both values are in it.
+
+    Lists are put together, objects member by member, different strings a line each. Token counts are added up, and of
+    other numbers the largest stays. The shape of a member is the same whether one answer had it or several.
+    """
+    joined: dict[str, Any] = {}
+    for extra in extras:
+        for name, value in extra.items():
+            joined[name] = _both(name, joined[name], value) if name in joined else value
+    return joined
+
+
+def _both(name: str, one: Any, other: Any) -> Any:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return joined_extra([one, other])
+    if isinstance(one, list) and isinstance(other, list):
+        return one + [value for value in other if value not in one]
+    if isinstance(one, str) and isinstance(other, str):
+        return one if other in one.split("\n") else f"{one}\n{other}"
+    if _is_number(one) and _is_number(other):
+        return one + other if name.endswith("_tokens") else max(one, other)
+    return one if other is None else other
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 LAYERS = (
     {"cli", "__main__"},
     {"demo"},
-    {"app"},
-    {"kafka", "moderation", "simulator", "intake", "admin"},
+    {"app", "embedding"},
+    {"judging"},
+    {"building"},
+    {"kafka", "moderation", "simulator", "intake", "admin", "callbacks"},
     {"engine", "batching"},
     {"settings", "quota", "policy", "routing", "metrics", "logs"},
-    {"event", "record", "verdict", "errors", "clock", "runtime"},
+    {"event", "record", "verdict", "errors", "clock", "runtime", "listening"},
 )
 # What is seen only for its words: settings know the names of services, and check the mapping they hold.
 LOOKING_UP = {("settings", "moderation"), ("settings", "intake")}

@@ -48,9 +48,10 @@ LABELS = st.builds(
     label=NAMES,
     category=WORDS,
     service=NAMES,
-    found_in=st.sampled_from(["text", "image", "text_in_image", "library"]),
+    found_in=st.sampled_from(["text", "image", "text_in_image", "text_and_image", "library"]),
     description=WORDS,
     confidence=st.none() | st.floats(0, 100),
+    risk_level=st.none() | st.sampled_from(list(RiskLevel)),
     risk_words=st.lists(WORDS, max_size=2).map(tuple),
     positions=st.lists(st.builds(RiskPosition, WORDS, st.integers(0, 99), st.integers(0, 99)), max_size=2).map(tuple),
     custom_hits=st.lists(st.builds(CustomHit, WORDS, st.lists(WORDS, max_size=2).map(tuple)), max_size=2).map(tuple),
@@ -173,6 +174,40 @@ def test_a_reason_outlives_a_higher_risk() -> None:
     assert merged.task_id == "t"
 
 
+def test_additional_information_of_all_parts_is_kept() -> None:
+    """Where two parts have a member of one name both values stay, and the member keeps its shape."""
+    one = {
+        "llm_output": "drugs",
+        "text_in_image": {"ocr_result": [{"text": "a"}], "risk_word": ["a"]},
+        "usage": {"total_tokens": 5},
+        "score": 0.5,
+        "frame": None,
+        "language": "en",
+    }
+    other = {
+        "llm_output": "abuse",
+        "text_in_image": {"ocr_result": [{"text": "b"}], "risk_word": ["a"]},
+        "usage": {"total_tokens": 7},
+        "score": 0.25,
+        "frame": "1",
+        "language": None,
+    }
+    assert merge((part(RiskLevel.LOW, extra=one), part(RiskLevel.LOW, extra=other))).extra == {
+        "llm_output": "drugs\nabuse",
+        "text_in_image": {"ocr_result": [{"text": "a"}, {"text": "b"}], "risk_word": ["a"]},
+        "usage": {"total_tokens": 12},
+        "score": 0.5,
+        "frame": "1",
+        "language": "en",
+    }
+
+
+def test_a_labels_own_level_is_a_word() -> None:
+    """A label with a level of its own says it as the whole verdict does."""
+    label = Label("ad_link", "ad", "s", "image", risk_level=RiskLevel.LOW)
+    assert label.to_dict()["risk_level"] == "low"
+
+
 def test_nothing_is_no_judgement() -> None:
     """An event that nothing judged cannot come out as clean."""
     with pytest.raises(ValueError, match="no part of the event was judged"):
@@ -195,6 +230,7 @@ def test_a_verdict_is_written_as_published() -> None:
                 "category": "ad",
                 "description": "a link",
                 "confidence": 81.5,
+                "risk_level": None,
                 "risk_words": ["buy"],
                 "positions": [{"word": "buy", "start": 0, "end": 3}],
                 "custom_hits": [{"library": "lib", "keywords": ["buy"]}],

@@ -69,7 +69,7 @@ def shifted(label: Label, by: int) -> Label:
 
 
 def join_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """Each label once for each service and place it was found in, with all its words and places, highest confidence."""
+    """Each label once for each service and place it was found in, with all words and places, at its highest."""
     joined: dict[tuple[str, str, str], Label] = {}
     for label in labels:
         key = (label.label, label.service, label.found_in)
@@ -78,9 +78,11 @@ def join_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
             joined[key] = label
             continue
         confidences = [one for one in (known.confidence, label.confidence) if one is not None]
+        levels = [one for one in (known.risk_level, label.risk_level) if one is not None]
         joined[key] = replace(
             known,
             confidence=max(confidences, default=None),
+            risk_level=max(levels, default=None),
             risk_words=tuple(dict.fromkeys(known.risk_words + label.risk_words)),
             positions=tuple(dict.fromkeys(known.positions + label.positions)),
             custom_hits=tuple(dict.fromkeys(known.custom_hits + label.custom_hits)),

@@ -1,7 +1,7 @@
 """Thread batching: which events of a thread go into one call, and where each stands in it, so that it finds its answer.
 
 A call holds one main post and comments with one level of replies. Limits, from the multimodal page: 5,000 characters
-and 30 images in all; 1,000 characters and 10 images a comment or reply.
+and 30 images in all; 1,000 characters and 10 images a comment or reply; no part without a text.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "COMMENT_IMAGES",
     "TOTAL_CHARACTERS",
     "TOTAL_IMAGES",
+    "WORDLESS",
     "Batch",
     "Part",
     "Path",
@@ -36,6 +37,8 @@ TOTAL_CHARACTERS = 5000
 TOTAL_IMAGES = 30
 COMMENT_CHARACTERS = 1000
 COMMENT_IMAGES = 10
+WORDLESS = "-"
+"""What stands for the text of a part that has none: the page requires one, and this says the least."""
 
 # Where a part stands in a call: () is the main post, (2,) the third comment, (2, 0) the first reply to it.
 Path = tuple[int, ...]
@@ -43,7 +46,10 @@ Path = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one event, or a part of an overlong one, brings to a call. `index` counts the planned events."""
+    """What one event, or a part of an overlong one, brings to a call. `index` counts the planned events.
+
+    `text` is never blank. A title stands beside it only in the main post, and only where there is a text as well.
+    """
 
     index: int
     path: Path
@@ -108,7 +114,8 @@ class Planner:
 
         A post that comes after its comments begins a call of its own, so that it is judged as the main post.
         """
-        characters, images = length(_joined(event)), len(event.images)
+        images = len(event.images)
+        characters = length(_joined(event) or WORDLESS)
         if not self._parts:
             if characters > TOTAL_CHARACTERS or images > TOTAL_IMAGES:
                 return False
@@ -121,8 +128,8 @@ class Planner:
                 return False
             path = self._place(event)
         self._path_of[event.id] = path
-        title, text = (event.title, event.text) if not path else ("", _joined(event))
-        self._parts.append(Part(index, path, title, text, event.images, event.posted_at))
+        title, text = ("", _joined(event)) if path or not _says(event.text) else (_said(event.title), event.text)
+        self._parts.append(Part(index, path, title, text or WORDLESS, event.images, event.posted_at))
         self._characters += characters
         self._images += images
         return True
@@ -168,10 +175,19 @@ def split(index: int, event: Event) -> list[Batch]:
     for number in range(max(len(pieces), len(groups))):
         piece = pieces[number] if number < len(pieces) else None
         images = groups[number] if number < len(groups) else ()
-        text, start = (piece.text, piece.start) if piece is not None else ("", 0)
+        text, start = (piece.text, piece.start) if piece is not None and _says(piece.text) else (WORDLESS, 0)
         batches.append(Batch((Part(index, (), "", text, images, event.posted_at, start),)))
     return batches
 
 
 def _joined(event: Event) -> str:
-    return "\n".join(part for part in (event.title, event.text) if part)
+    return "\n".join(part for part in (event.title, event.text) if _says(part))
+
+
+def _said(text: str) -> str:
+    return text if _says(text) else ""
+
+
+def _says(text: str) -> bool:
+    """Whether there is more in it than white space."""
+    return bool(text) and not text.isspace()

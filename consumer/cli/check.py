@@ -64,7 +64,7 @@ def command(
 
 
 def _outline(settings: Settings) -> None:
-    from consumer.app import routes
+    from consumer.building import routes
     from consumer.cli.check_routes import condition, outlook
 
     _list(

@@ -11,7 +11,7 @@ from consumer.errors import CallError, StartError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
-    from consumer.moderation.services import Service
+    from consumer.moderation.protocol.services import Service
     from consumer.settings.models import Kafka, Settings
 
 
@@ -21,6 +21,7 @@ __all__ = ["Finding", "connect", "list_topics", "signed_call"]
 # A call with these is as good as any: it shows whether the service takes our signature.
 _TEXT = "hello"
 _NO_IMAGE = "https://images.invalid/none.png"
+_NO_TASK = "moderation-consumer-check"
 
 _IN_VAIN = {"hold", "reload_credentials", "clock"}
 
@@ -84,52 +85,52 @@ async def list_topics(kafka: Kafka) -> Collection[str]:
 
 
 async def signed_call(settings: Settings) -> str:
-    """Make one call as the routes would, and a second one only for a wrong clock; one short text may be billed.
+    """Make one call of a service that the routes use, and a second one only for a wrong clock.
+
+    One short text may be billed; where there are only services that judge by tasks, the result of a task that does not
+    exist is asked for, which is free.
 
     Returns:
         The answer's code and what it means, where the service took our signature.
 
     Raises:
-        StartError: no answer came, or one that holds the consumer until a person has acted.
+        StartError: there are no credentials, no answer came, or one that holds the consumer until a person has acted.
     """
-    from consumer.app import routes
+    from consumer.building import routes
     from consumer.clock import SystemClock
     from consumer.event import Event, Image
-    from consumer.moderation.codes import UNREADABLE, look_up
-    from consumer.moderation.endpoints import endpoint_for
-    from consumer.moderation.requests import calls
-    from consumer.moderation.responses import read
-    from consumer.moderation.service_time import ServiceTime
-    from consumer.moderation.services import resolve
-    from consumer.moderation.signing import Credentials, Signer
-    from consumer.moderation.transport import AiohttpTransport
+    from consumer.metrics import Metrics
+    from consumer.moderation.calling.service_time import ServiceTime
+    from consumer.moderation.calling.transport import AiohttpTransport
+    from consumer.moderation.credentials import source_from
+    from consumer.moderation.protocol.codes import UNREADABLE, look_up
+    from consumer.moderation.protocol.endpoints import endpoint_for
+    from consumer.moderation.protocol.multimodal import result_query
+    from consumer.moderation.protocol.requests import calls
+    from consumer.moderation.protocol.responses import read
+    from consumer.moderation.protocol.services import resolve
+    from consumer.moderation.protocol.signing import Signer
 
     table = resolve(settings.moderation.services)
     service = _cheapest([table[name] for route in routes(settings) for name in route.services])
-    event = (
-        Event("check", "message", text=_TEXT)
-        if service.media == "text"
-        else Event("check", "image", images=(Image(url=_NO_IMAGE),))
-    )
-    (request,) = calls(event, [service])
+    if service.media == "multimodal":
+        request = result_query(service, _NO_TASK)
+    else:
+        words = Event("check", "message", text=_TEXT)
+        picture = Event("check", "image", images=(Image(url=_NO_IMAGE),))
+        (request,) = calls(words if service.media == "text" else picture, [service])
     moderation = settings.moderation
     endpoint = service.endpoint or endpoint_for(moderation.region, moderation.network, moderation.endpoint)
-    token = moderation.credentials.security_token
-    signer = Signer(
-        endpoint.host,
-        Credentials(
-            moderation.credentials.access_key_id,
-            moderation.credentials.access_key_secret.get_secret_value(),
-            token.get_secret_value() if token else None,
-        ),
-    )
+    source = source_from(moderation, clock=SystemClock(), metrics=Metrics())
+    await source.start()
+    signer = Signer(endpoint.host, source.current)
     url = f"{endpoint.url}?{request.query}" if request.query else endpoint.url
     now = ServiceTime(SystemClock())
     try:
         async with AiohttpTransport(moderation.timeouts) as transport:
             for _ in range(2):
                 headers = signer.sign(
-                    service.operation,
+                    request.service.operation,
                     date=now.stamp(),
                     nonce=secrets.token_hex(16),
                     body=request.body,
@@ -152,8 +153,9 @@ async def signed_call(settings: Settings) -> str:
 
 
 def _cheapest(services: list[Service]) -> Service:
-    """A text service where there is one: it needs nothing but a text."""
-    return next((service for service in services if service.media == "text"), services[0])
+    """A text service where there is one, since it needs nothing but a text; else one that can be asked for nothing."""
+    rank = {"text": 0, "multimodal": 1, "image": 2}
+    return min(services, key=lambda service: rank[service.media])
 
 
 def _needed(settings: Settings) -> dict[str, str]:

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, get_args
 
-from consumer.app import routes
+from consumer.building import routes
 from consumer.errors import RecordError
 from consumer.event import Event, Image, Kind, Origin
-from consumer.moderation.requests import calls
-from consumer.moderation.services import resolve
+from consumer.moderation.preview import preview
+from consumer.moderation.protocol.services import resolve
 from consumer.routing import Router
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from consumer.moderation.services import Service
+    from consumer.moderation.protocol.services import Service
     from consumer.routing import Route, When
     from consumer.settings.models import Settings
 
@@ -98,7 +98,7 @@ def _every_sort(kind: Kind, router: Router, topics: list[str]) -> Iterator[tuple
 
 def _unjudged(event: Event, route: Route, services: Mapping[str, Service]) -> str:
     try:
-        calls(event, [services[name] for name in route.services])
+        preview(event, [services[name] for name in route.services])
     except RecordError as error:
         return error.reason
     return ""

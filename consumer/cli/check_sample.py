@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from consumer.app import routes
+from consumer.building import routes
 from consumer.errors import DecodeError, RecordError, RouteError
 from consumer.intake.codec import decode
 from consumer.intake.mapping import Mapper
-from consumer.moderation.requests import calls
-from consumer.moderation.services import resolve
+from consumer.moderation.preview import preview
+from consumer.moderation.protocol.services import resolve
 from consumer.routing import Router
 
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from consumer.event import Event
-    from consumer.moderation.requests import Call
+    from consumer.moderation.protocol.requests import Call
     from consumer.settings.models import Settings
 
 
@@ -59,7 +59,7 @@ def samples(settings: Settings, content: bytes) -> Iterator[Sample]:
             if route is None:
                 raise RouteError("no route takes it")
             lines.append(f"route: {route.name}")
-            lines += [f"call: {_call(call)}" for call in calls(event, [services[one] for one in route.services])]
+            lines += [f"call: {_call(call)}" for call in preview(event, [services[one] for one in route.services])]
         except RecordError as error:
             yield Sample(name, lines, error)
         else:
@@ -81,5 +81,6 @@ def _fields(event: Event) -> Iterator[str]:
 
 
 def _call(call: Call) -> str:
-    amount = f"{call.characters} characters" if call.characters else "one image"
+    images = "one image" if call.images == 1 else f"{call.images} images"
+    amount = " and ".join([f"{call.characters} characters"] * bool(call.characters) + [images] * bool(call.images))
     return f"{call.service.name} ({call.service.operation}), {amount}"

@@ -36,7 +36,7 @@ def command(config: tuple[str, ...]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await App(loaded).run(stop)
+        await App(loaded, reread=lambda: load(config, os.environ).settings).run(stop)
 
     calm_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

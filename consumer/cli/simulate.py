@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from consumer.simulator import SimulatorSettings
     from consumer.simulator.ledger import Ledger
+    from consumer.simulator.settings import Dialect
 
 
 __all__ = ["command"]
@@ -19,45 +20,45 @@ __all__ = ["command"]
 
 @click.command(short_help="a Content Moderation 2.0 on this machine")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8099, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
-@click.option(
-    "--latency-ms", default="60~0.3", show_default=True, help="50 (constant), 20-80 (uniform) or 60~0.3 (log-normal)."
-)
-@click.option(
-    "--text-per-second", default=50, show_default=True, type=click.IntRange(min=0), help="Text quota; 0 for none."
-)
-@click.option(
-    "--image-per-second", default=100, show_default=True, type=click.IntRange(min=0), help="Image quota; 0 for none."
-)
+@click.option("--port", default=8099, type=click.IntRange(0, 65535), metavar="N", help="0 takes any.  [default: 8099]")
+@click.option("--latency-ms", default="60~0.3", show_default=True, help="50, 20-80, or 60~0.3 (log-normal).")
+@click.option("--task-ms", default="1000~0.3", show_default=True, help="From a task's submission to its result.")
+@click.option("--task-polls", default=0, type=click.IntRange(min=0), metavar="N", help="Answer so many with 280 first.")
+@click.option("--quota", "quotas", multiple=True, metavar="CLASS=N", help="Calls a second of a class; 0 for no limit.")
 @click.option("--access-key-id", default="testid", show_default=True, help="The AccessKey it knows.")
-@click.option("--access-key-secret", default="testsecret", help="The AccessKey's secret.  [default: testsecret]")
-@click.option("--security-token", default=None, help="The token that must come with it (STS credentials).")
-@click.option("--verify/--no-verify", default=True, show_default=True, help="Check signature, date and nonce.")
+@click.option("--access-key-secret", default="testsecret", help="Its secret.  [default: testsecret]")
+@click.option("--security-token", default=None, help="Its token (STS credentials).")
+@click.option("--account-id", default="1234567890123456", help="In the checksum of callbacks.")
+@click.option("--callback-interval", default=5.0, show_default=True, help="Seconds between deliveries.")
+@click.option("--callback-data", is_flag=True, help="Callbacks bring Data, not the whole answer.")
+@click.option("--translation", is_flag=True, help="Translate texts of international services.")
+@click.option("--verify/--no-verify", default=True, help="Check signature, date and nonce.")
 @click.option(
-    "--dialect",
-    default="sdk",
-    show_default=True,
-    type=click.Choice(["sdk", "seed"]),
-    help="Spell answers as the official SDK reads them, or as the vendor's pages write them.",
+    "--dialect", default="sdk", type=click.Choice(["sdk", "seed", "table"]), help="Spelling of answers.  [default: sdk]"
 )
 @click.option("--seed", default=0, show_default=True, help="Of the dice for faults and latency.")
-@click.option("--fault", "faults", multiple=True, help="Something that goes wrong, such as code=588,share=0.1.")
+@click.option("--fault", "faults", multiple=True, help="Something that goes wrong.")
 def command(
     *,
     host: str,
     port: int,
     latency_ms: str,
-    text_per_second: int,
-    image_per_second: int,
+    task_ms: str,
+    task_polls: int,
+    quotas: tuple[str, ...],
     access_key_id: str,
     access_key_secret: str,
     security_token: str | None,
+    account_id: str,
+    callback_interval: float,
+    callback_data: bool,
+    translation: bool,
     verify: bool,
-    dialect: str,
+    dialect: Dialect,
     seed: int,
     faults: tuple[str, ...],
 ) -> None:
-    """Run a Content Moderation 2.0 on this machine, until a SIGTERM or SIGINT; it prints its ledger at the end.
+    """Run a Content Moderation 2.0 until a SIGTERM or SIGINT; it prints its ledger at the end.
 
     It checks signatures, quotas and parameters, gives verdicts by a word list and by image URLs, and keeps a ledger.
 
@@ -66,12 +67,13 @@ def command(
       code=588 code=408 code=Throttling.User        answered with this code
       http_500 http_502 reset hang                  not judged
       reset_billed garbage truncated slow           judged, billed, and lost or late
-      no_risk_level odd_risk_level                  judged, billed, of no use
+      no_risk_level odd_risk_level no_task_id       judged, billed, of no use
+      task_lost task_never                          a task without a result
+      callback_never _late _early _twice _forged    a task without a proper callback
     with options, such as: code=500,share=0.1  reset_billed,count=3,service=baselineCheck_global
-
-    \b
-    Example:
-      moderation-consumer simulate --latency-ms 20-80 --fault code=588,share=0.05
+    Classes of --quota: text=50 image=100 image_llm=50 multimodal_submit=10 multimodal_query=10
+    Dialects: sdk (as the official SDK reads answers), seed and table (as the pages write them)
+    Example: moderation-consumer simulate --latency-ms 20-80 --fault code=588,share=0.05
     """  # noqa: D301  # click's mark of preformatted text is the control character itself
     from consumer.runtime import new_event_loop
     from consumer.simulator import Fault, Latency, SimulatorSettings
@@ -84,17 +86,35 @@ def command(
             access_key_secret=access_key_secret,
             security_token=security_token,
             verify=verify,
-            text_per_second=text_per_second or None,
-            image_per_second=image_per_second or None,
-            dialect="seed" if dialect == "seed" else "sdk",
+            dialect=dialect,
+            translation=translation,
             latency=Latency.parse(latency_ms),
+            task_latency=Latency.parse(task_ms),
+            task_polls=task_polls,
+            account_id=account_id,
+            callback_envelope=not callback_data,
+            callback_interval_seconds=callback_interval,
             faults=tuple(Fault.parse(fault) for fault in faults),
             seed=seed,
+            **_quotas(quotas),
         )
     except ValueError as problem:
         raise click.UsageError(str(problem)) from problem
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(settings))
+
+
+def _quotas(written: tuple[str, ...]) -> dict[str, Any]:
+    """The limits of the classes named, by the names of their settings."""
+    from consumer.simulator.settings import QUOTAS
+
+    limits: dict[str, Any] = {}
+    for text in written:
+        name, _, number = text.partition("=")
+        if name not in QUOTAS or not number.isdecimal():
+            raise ValueError(f"{text!r} is no quota: write {', '.join(f'{known}=N' for known in QUOTAS)}")
+        limits[f"{name}_per_second"] = int(number) or None
+    return limits
 
 
 async def _serve(settings: SimulatorSettings) -> None:

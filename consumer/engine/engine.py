@@ -17,7 +17,7 @@ from consumer.record import Position
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
     from consumer.clock import Clock
     from consumer.engine.ports import Sink, Source
@@ -66,6 +66,7 @@ class Engine:
         metrics: Metrics,
         clock: Clock,
         paused: Callable[[], bool] = lambda: False,
+        settled: Callable[[Sequence[Record]], Awaitable[None]] | None = None,
     ) -> None:
         self._source = source
         self._verdicts = verdicts
@@ -76,6 +77,7 @@ class Engine:
         self._metrics = metrics
         self._clock = clock
         self._paused = paused
+        self._settled = settled
 
         self.lanes: dict[Partition, Lane] = {}
         self.stopping = False
@@ -83,6 +85,7 @@ class Engine:
         self._epoch = 0
         self._waiting: deque[Work] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._parked = 0
         self._held = 0
         self._held_bytes = 0
         self._turn = 0
@@ -128,7 +131,7 @@ class Engine:
     def assigned(self, partitions: Collection[Partition]) -> None:
         """These partitions are ours: closed lanes now, opened when their positions are known."""
         self._epoch += 1
-        lanes = [Lane(partition, self._epoch) for partition in partitions]
+        lanes = [Lane(partition, self._epoch, self._parking) for partition in partitions]
         for lane in lanes:
             self.lanes[lane.partition] = lane
         self._metrics.counter("rebalances").labels("assigned").inc()
@@ -255,12 +258,19 @@ class Engine:
     def _start_workers(self) -> None:
         if self._tasks is None:
             return
-        for _ in range(min(len(self._waiting), self._limits.max_in_flight - len(self._workers))):
+        free = self._limits.max_in_flight - (len(self._workers) - self._parked)
+        for _ in range(min(len(self._waiting), free)):
             worker = self._tasks.create_task(self._worker())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
     # Working
+
+    def _parking(self, change: int) -> None:
+        """A record was parked, or its wait is over: the window has room for one more, or one less."""
+        self._parked += change
+        if change > 0 and not self.stopping:
+            self._start_workers()
 
     async def _worker(self) -> None:
         """Work on one record after the other while any waits; then end. A worker per record in flight is the window."""
@@ -365,10 +375,14 @@ class Engine:
                 return
             done = await self._source.commit({partition: Position(at) for partition, at in positions.items()})
             self._metrics.counter("commits").labels("done" if done else "refused").inc()
-            if done:
-                for lane in lanes:
-                    if lane.partition in positions:
-                        lane.committed = max(lane.committed, positions[lane.partition])
+            if not done:
+                return
+            settled: list[Record] = []
+            for lane in lanes:
+                if lane.partition in positions:
+                    settled += lane.committed_to(positions[lane.partition])
+            if settled and self._settled is not None:
+                await self._settled(settled)
 
     def _fail(self, error: BaseException) -> None:
         if self._failed is not None and not self._failed.done():
@@ -376,7 +390,7 @@ class Engine:
 
     def _observe(self) -> None:
         gauge = self._metrics.gauge
-        gauge("in_flight").set(self._held - len(self._waiting))
+        gauge("in_flight").set(self.in_flight)
         gauge("in_flight_bytes").set(self._held_bytes)
         gauge("oldest_unfinished_seconds").set(self.oldest_unfinished_seconds)
         unread = self._source.lag()
@@ -392,8 +406,8 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        """Records being worked on, or waiting for their acknowledgement."""
-        return self._held - len(self._waiting)
+        """Records being worked on, or waiting for their acknowledgement; those parked are not among them."""
+        return self._held - len(self._waiting) - self._parked
 
     @property
     def oldest_unfinished_seconds(self) -> float:

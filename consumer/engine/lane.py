@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from consumer.errors import LaneClosed
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from consumer.engine.offsets import Slot
     from consumer.record import Partition, Record
 
@@ -30,7 +33,7 @@ class LaneState(Enum):
 class Work:
     """One record on its way to its verdict; it is also the record's claim on being judged."""
 
-    __slots__ = ("_billed", "_on_wire", "delivering", "lane", "record", "size_bytes", "slot", "task")
+    __slots__ = ("_billed", "_on_wire", "delivering", "lane", "noted", "parked", "record", "size_bytes", "slot", "task")
 
     def __init__(self, lane: Lane, record: Record, slot: Slot) -> None:
         self.lane = lane
@@ -40,6 +43,8 @@ class Work:
         self._on_wire = 0
         self._billed = False
         self.delivering = False
+        self.parked = False
+        self.noted = False
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -50,8 +55,11 @@ class Work:
 
     @property
     def paid_for(self) -> bool:
-        """Whether giving this record up now would waste money: a request is on the wire, or was billed."""
-        return self._billed or self._on_wire > 0
+        """Whether giving this record up now would waste money: a request is on the wire, or was billed.
+
+        What is parked is recorded: its next owner goes on where this one stops, at no cost.
+        """
+        return not self.parked and (self._billed or self._on_wire > 0)
 
     def begin(self) -> None:
         """A request is about to be sent. A drain finishes what is partly paid for and starts nothing else.
@@ -68,15 +76,29 @@ class Work:
         self._on_wire -= 1
         self._billed = self._billed or billed
 
+    def park(self) -> None:
+        """It waits for something long that is recorded elsewhere: another record may take its place in the window."""
+        if not self.parked:
+            self.parked = self.noted = True
+            self.lane.parking(1)
+
+    def unpark(self) -> None:
+        """The wait is over."""
+        if self.parked:
+            self.parked = False
+            self.lane.parking(-1)
+
 
 class Lane:
     """A partition of one assignment. A later assignment of the same partition is another lane with another epoch."""
 
-    __slots__ = ("_empty", "committed", "epoch", "partition", "state", "tracker", "works")
+    __slots__ = ("_empty", "committed", "epoch", "noted", "parking", "partition", "state", "tracker", "works")
 
-    def __init__(self, partition: Partition, epoch: int) -> None:
+    def __init__(self, partition: Partition, epoch: int, parking: Callable[[int], None] = lambda _: None) -> None:
         self.partition = partition
         self.epoch = epoch
+        self.parking = parking
+        self.noted: deque[Record] = deque()
         self.state = LaneState.CLOSED
         self.tracker = OffsetTracker(0)
         self.committed = -1
@@ -103,10 +125,21 @@ class Lane:
     def finish(self, work: Work) -> None:
         """All is done for a record: it no longer stands in the way of a commit."""
         self.tracker.finish(work.slot)
+        if work.noted:
+            self.noted.append(work.record)
         self.forget(work)
+
+    def committed_to(self, offset: int) -> list[Record]:
+        """Everything below this offset is committed; returns the records about which nothing needs to be kept now."""
+        self.committed = max(self.committed, offset)
+        settled = [record for record in self.noted if record.offset < offset]
+        if settled:
+            self.noted = deque(record for record in self.noted if record.offset >= offset)
+        return settled
 
     def forget(self, work: Work) -> None:
         """Give a record up unfinished: whoever owns the partition next judges it."""
+        work.unpark()
         self.works.discard(work)
         if not self.works:
             self._empty.set()

@@ -103,6 +103,11 @@ class Claim(Protocol):
     """An event's claim on being worked on: it is lost with the lane it came from."""
 
     @property
+    def record(self) -> Record:
+        """The record that the event came in: its place is what durable notes about the event are kept under."""
+        ...
+
+    @property
     def held(self) -> bool:
         """Whether something new may still be started, and paid, for this event."""
         ...
@@ -117,6 +122,18 @@ class Claim(Protocol):
 
     def end(self, *, billed: bool) -> None:
         """Say that the request was answered, or that no answer will come, and whether it can have been billed."""
+        ...
+
+    def park(self) -> None:
+        """Say that the event now waits for something that may take minutes, and is safe to be taken up again later.
+
+        It makes room for another event in the window, and a drain no longer waits for it. Called after what is known
+        of it (such as a task's id) has been recorded.
+        """
+        ...
+
+    def unpark(self) -> None:
+        """Say that the wait is over: the event counts as in flight again."""
         ...
 
 

@@ -7,14 +7,16 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from consumer.errors import MappingError, SettingsError
-from consumer.event import KINDS, ORIGINS, Author, Event, Image, OssObject
+from consumer.event import KINDS, ORIGINS, Author, Event
+from consumer.intake.images import WANTED, image_in
 from consumer.intake.paths import Find, compile_path
+from consumer.intake.words import a_value
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as MappingOf
 
-    from consumer.event import Kind, Origin
+    from consumer.event import Image, Kind, Origin
     from consumer.settings.models import Mapping
 
 
@@ -23,6 +25,14 @@ __all__ = ["Mapper"]
 
 _W = TypeVar("_W", bound=str)
 _ID_WANTED = "a string or an integer is wanted"
+# What the vendor has other operations for, and this program no use of: said as such, not as a typing error.
+_NOT_MODERATED: dict[str, str] = {
+    "video": "videos are not moderated by this program: post their frames as images, or keep them out of its topics",
+    "live": "live streams are not moderated by this program: keep them out of its topics",
+    "audio": "recordings are not moderated by this program: post their transcripts, or keep them out of its topics",
+    "voice": "recordings are not moderated by this program: post their transcripts, or keep them out of its topics",
+    "file": "files are not moderated by this program: post their texts and images, or keep them out of its topics",
+}
 _ORIGIN_WORDS: dict[str, Origin] = {origin: cast("Origin", origin) for origin in ORIGINS}
 _FIELDS = (
     "id",
@@ -63,6 +73,7 @@ class Mapper:
     __slots__ = (
         "_author_id",
         "_id",
+        "_image_directory",
         "_images",
         "_kind",
         "_kinds",
@@ -92,6 +103,7 @@ class Mapper:
         self._posted_at = fields["posted_at"]
         self._language = fields["language"]
         self._origin = fields["origin"]
+        self._image_directory = mapping.image_directory
         self.default_kind: Kind = mapping.default_kind
         self.default_origin: Origin = mapping.default_origin
         # A platform's own word wins over ours, should it mean something else by it.
@@ -108,10 +120,10 @@ class Mapper:
         """
         return Event(
             id=_required_id(self._id, document),
-            kind=_word(self._kind, document, self._kinds, self.default_kind),
+            kind=_kind(self._kind, document, self._kinds, self.default_kind),
             text=_text(self._text, document),
             title=_text(self._title, document),
-            images=_images(self._images, document),
+            images=_images(self._images, document, self._image_directory),
             author=Author(
                 id=_optional_id(self._author_id, document),
                 nickname=_text(self._nickname, document) or None,
@@ -152,7 +164,7 @@ def _required_id(field: _Field, document: dict[str, Any]) -> str:
         raise field.wrong("an empty string", _ID_WANTED)
     if type(found) is int:
         return str(found)
-    raise field.wrong(_a(found), _ID_WANTED)
+    raise field.wrong(a_value(found), _ID_WANTED)
 
 
 def _optional_id(field: _Field, document: dict[str, Any]) -> str | None:
@@ -163,7 +175,7 @@ def _optional_id(field: _Field, document: dict[str, Any]) -> str | None:
         return found or None
     if type(found) is int:
         return str(found)
-    raise field.wrong(_a(found), _ID_WANTED)
+    raise field.wrong(a_value(found), _ID_WANTED)
 
 
 def _text(field: _Field, document: dict[str, Any]) -> str:
@@ -172,7 +184,7 @@ def _text(field: _Field, document: dict[str, Any]) -> str:
         return ""
     if type(found) is str:
         return found.replace("\0", "") if "\0" in found else found
-    raise field.wrong(_a(found), "a string is wanted")
+    raise field.wrong(a_value(found), "a string is wanted")
 
 
 def _moment(field: _Field, document: dict[str, Any]) -> str | None:
@@ -183,7 +195,14 @@ def _moment(field: _Field, document: dict[str, Any]) -> str | None:
         return found or None
     if type(found) is int or type(found) is float:
         return str(found)
-    raise field.wrong(_a(found), "a string or a number is wanted")
+    raise field.wrong(a_value(found), "a string or a number is wanted")
+
+
+def _kind(field: _Field, document: dict[str, Any], known: MappingOf[str, Kind], default: Kind) -> Kind:
+    found = field.find(document)
+    if type(found) is str and found not in known and (why := _NOT_MODERATED.get(found.strip().lower())):
+        raise MappingError(f"{field.name}: `{found.strip().lower()}` at `{field.path}`; {why}", code="unsupported_kind")
+    return _word(field, document, known, default)
 
 
 def _word(field: _Field, document: dict[str, Any], known: MappingOf[str, _W], default: _W) -> _W:
@@ -198,61 +217,26 @@ def _word(field: _Field, document: dict[str, Any], known: MappingOf[str, _W], de
         near = get_close_matches(str(found)[:64], known, n=1)
         hint = f"the nearest known is `{near[0]}`" if near else f"known are {', '.join(sorted(known))}"
         raise field.wrong("an unknown word", hint)
-    raise field.wrong(_a(found), "a string is wanted")
+    raise field.wrong(a_value(found), "a string is wanted")
 
 
-def _images(field: _Field, document: dict[str, Any]) -> tuple[Image, ...]:
+def _images(field: _Field, document: dict[str, Any], directory: str | None) -> tuple[Image, ...]:
     found = field.find(document)
     if not found and (found is None or isinstance(found, str | list | dict)):
         return ()
     if type(found) is not list:
-        image = _image(field, found, "")
+        image = _image(field, found, "", directory)
         return () if image is None else (image,)
-    images = [_image(field, one, f"[{index}]") for index, one in enumerate(found)]
+    images = [_image(field, one, f"[{index}]", directory) for index, one in enumerate(found)]
     return tuple(image for image in images if image is not None)
 
 
-def _image(field: _Field, found: object, item: str) -> Image | None:
+def _image(field: _Field, found: object, item: str, directory: str | None) -> Image | None:
     """One image, or None where there is nothing to see, such as an empty string."""
-    if isinstance(found, str):
-        stripped = found.strip()
-        return Image(url=stripped) if stripped else None
-    if not found and (found is None or isinstance(found, dict)):
-        return None
-    if not isinstance(found, dict):
-        raise field.wrong(_a(found), "a URL, or an object with `url` or `oss` is wanted", item)
-    url, oss = found.get("url"), found.get("oss")
-    if url and oss:
-        raise field.wrong("an object with both `url` and `oss`", "one of them is wanted", item)
-    if oss:
-        return Image(oss=_oss_object(field, oss, item))
-    if isinstance(url, str):
-        return _image(field, url, item)
-    if url is not None:
-        raise field.wrong(f"an object whose `url` is {_a(url)}", "a string is wanted", item)
-    if "url" in found or "oss" in found:
-        return None
-    raise field.wrong("an object without `url` or `oss`", "one of them is wanted", item)
-
-
-def _oss_object(field: _Field, found: object, item: str) -> OssObject:
-    if isinstance(found, dict):
-        parts: list[Any] = [found.get(part) for part in ("bucket", "object", "region")]
-        if all(isinstance(part, str) and part for part in parts):
-            return OssObject(*parts)
-    raise field.wrong("an incomplete `oss`", "`bucket`, `object` and `region` are wanted, each a string", item)
-
-
-def _a(found: object) -> str:
-    """The kind of JSON value, as a person would say it."""
-    if found is None:
-        return "nothing"
-    if isinstance(found, bool):
-        return "a boolean"
-    if isinstance(found, int):
-        return "an integer"
-    if isinstance(found, float):
-        return "a number with a fraction or of more than 64 bits"
-    if isinstance(found, str):
-        return "a string"
-    return "a list" if isinstance(found, list) else "an object"
+    if isinstance(found, str | dict) or found is None:
+        try:
+            return image_in(found, directory)
+        except ValueError as error:
+            what, _, hint = str(error).partition("; ")
+            raise field.wrong(what, hint, item) from None
+    raise field.wrong(a_value(found), f"a URL, or an object with {WANTED} is wanted", item)

@@ -1,27 +1,32 @@
-"""All calls of one event, at the same time, into one judgement."""
+"""All calls of one event, by all services of its route, into one judgement."""
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from consumer.errors import ContentRefused, LaneClosed, RouteError
-from consumer.moderation.requests import calls
-from consumer.verdict import Judgement, RiskLevel, merge
+from consumer.batching.long_text import join_labels
+from consumer.errors import ContentRefused, RouteError
+from consumer.moderation.joined import joined, or_refused, together
+from consumer.moderation.protocol.requests import calls, text_of
+from consumer.verdict import Judgement, merge
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from consumer.engine.ports import Claim
     from consumer.event import Event
-    from consumer.moderation.client import ModerationClient
-    from consumer.moderation.requests import Call
-    from consumer.moderation.services import Service
+    from consumer.moderation.calling.client import ModerationClient
+    from consumer.moderation.protocol.requests import Call
+    from consumer.moderation.protocol.services import Service
+    from consumer.moderation.tasks.task import Place
+    from consumer.moderation.thread_judge import ThreadJudge
     from consumer.routing import Route
 
 
-__all__ = ["ServiceJudge"]
+__all__ = ["ServiceJudge", "beside_tasks"]
 
 
 class ServiceJudge:
@@ -30,11 +35,26 @@ class ServiceJudge:
     An event may need several calls. The highest risk wins. Where some are refused and others judged, what was found
     and paid for is kept, and the refused part makes it unknown, with a reason: such an event never passes. Only an
     event of which every part is refused becomes a dead letter.
+
+    Multimodal services, which judge by tasks, are asked first: their results outlive a restart, and what the other
+    services answer does not. `place` puts an event's local images where the services read them, and `referer` is what
+    they say where they download one.
     """
 
-    def __init__(self, client: ModerationClient, services: Mapping[str, Service]) -> None:
+    def __init__(
+        self,
+        client: ModerationClient,
+        services: Mapping[str, Service],
+        threads: ThreadJudge | None = None,
+        *,
+        place: Callable[[Event], Awaitable[Event]] | None = None,
+        referer: str | None = None,
+    ) -> None:
         self._client = client
         self._services = services
+        self._threads = threads
+        self._place = place
+        self._referer = referer
 
     async def judge(self, event: Event, route: Route, claim: Claim) -> Judgement:
         """Judge one event; see `consumer.engine.ports.Judge`."""
@@ -42,52 +62,73 @@ class ServiceJudge:
             services = [self._services[name] for name in route.services]
         except KeyError as error:
             raise RouteError(f"route {route.name} names a service that nobody knows: {error}") from None
-        needed = calls(event, services)
+        tasks = [service for service in services if service.media == "multimodal"]
+        results = [
+            (service.name, await or_refused(self._by_task(event, service, claim, _scope(route, number, service))))
+            for number, service in enumerate(tasks)
+        ]
+        rest = beside_tasks(event, services)
+        if rest is None:
+            return joined(results)
+        if not results:
+            return joined(await self._by_calls(rest, services, claim))
+        beside = await or_refused(self._by_calls(rest, services, claim))
+        if isinstance(beside, ContentRefused):
+            names = ", ".join(service.name for service in services if service not in tasks)
+            beside = [(names, beside)]
+        return joined([*results, *beside])
+
+    async def forget(self, places: Collection[Place]) -> None:
+        """The verdicts of the records at these places are committed: nothing more of them is needed."""
+        if self._threads is not None:
+            await self._threads.forget(places)
+
+    async def _by_calls(
+        self, event: Event, services: Sequence[Service], claim: Claim
+    ) -> list[tuple[str, Judgement | ContentRefused]]:
+        if self._place is not None:
+            event = await self._place(event)
+        needed = calls(event, services, referer=self._referer)
         if len(needed) == 1:
-            return await self._client.call(needed[0], claim)
-        return _joined(needed, await self._all(needed, claim))
+            return [(needed[0].service.name, await self._client.call(needed[0], claim))]
+        answers = await together(self._client.call(call, claim) for call in needed)
+        return list(_by_service(needed, answers))
 
-    async def _all(self, needed: Sequence[Call], claim: Claim) -> list[Judgement | ContentRefused]:
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._one(call, claim)) for call in needed]
-        except BaseExceptionGroup as errors:
-            # Callers wait for a single error. A lost claim explains the others, if there are any.
-            closed, _ = errors.split(LaneClosed)
-            raise _first(closed or errors) from None
-        return [task.result() for task in tasks]
-
-    async def _one(self, call: Call, claim: Claim) -> Judgement | ContentRefused:
-        try:
-            return await self._client.call(call, claim)
-        except ContentRefused as refused:
-            return refused
+    async def _by_task(self, event: Event, service: Service, claim: Claim, scope: str) -> Judgement:
+        if self._threads is None:
+            raise RouteError(f"{service.name} judges by tasks, and there is nobody here to wait for them")
+        return await self._threads.judge(event, service, claim, scope)
 
 
-def _joined(needed: Sequence[Call], results: Sequence[Judgement | ContentRefused]) -> Judgement:
-    refusals = [result for result in results if isinstance(result, ContentRefused)]
-    if len(refusals) == len(results):
-        first = refusals[0]
-        attempts = sum(refused.attempts for refused in refusals)
-        raise ContentRefused(str(first), code=first.reason, request_id=first.request_id, attempts=attempts)
-    return merge(
-        tuple(
-            _unjudged(call, result) if isinstance(result, ContentRefused) else result
-            for call, result in zip(needed, results, strict=True)
-        )
-    )
+def beside_tasks(event: Event, services: Sequence[Service]) -> Event | None:
+    """What of an event its text services and image services judge, beside its multimodal tasks; None if it is nothing.
+
+    A task judges all of the event: what the other services cannot judge need not be judged by them, too.
+    """
+    media = {service.media for service in services}
+    if "multimodal" not in media:
+        return event
+    images = event.images if "image" in media else ()
+    text, title = (event.text, event.title) if "text" in media else ("", "")
+    rest = replace(event, images=images, text=text, title=title)
+    return rest if images or text_of(rest) else None
 
 
-def _unjudged(call: Call, refused: ContentRefused) -> Judgement:
-    return Judgement(
-        RiskLevel.UNKNOWN,
-        (call.service.name,),
-        request_ids=() if refused.request_id is None else (refused.request_id,),
-        attempts=refused.attempts,
-        reason=f"{call.service.name}: refused a part of this event with {refused.reason}: {refused}",
-    )
+def _scope(route: Route, number: int, service: Service) -> str:
+    """What a task of this route is remembered under; a second multimodal service needs a name of its own."""
+    return route.name if number == 0 else f"{route.name}/{service.name}"
 
 
-def _first(errors: BaseExceptionGroup) -> BaseException:
-    inner = errors.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+def _by_service(
+    needed: Sequence[Call], results: Sequence[Judgement | ContentRefused]
+) -> Iterator[tuple[str, Judgement | ContentRefused]]:
+    """The results with their services' names; those of a long text's pieces say each thing once."""
+    pairs = zip(needed, results, strict=True)
+    for service, group in groupby(pairs, key=lambda pair: pair[0].service):
+        ours = [result for _, result in group]
+        judged = [result for result in ours if not isinstance(result, ContentRefused)]
+        if service.media == "text" and len(judged) > 1:
+            whole = merge(tuple(judged))
+            judged = [replace(whole, labels=join_labels(whole.labels))]
+        yield from ((service.name, one) for one in judged)
+        yield from ((service.name, one) for one in ours if isinstance(one, ContentRefused))

@@ -55,6 +55,10 @@ class Bucket:
         age = self._clock.monotonic() - self._shrunk_at
         return min(self.limit, self._shrunk_to + int(age * self.limit * (1 - _SHRINK) / _RECOVERY_SECONDS))
 
+    def free(self) -> bool:
+        """Whether a token could be taken now without waiting."""
+        return not self._waiting and self._due() <= self._clock.monotonic()
+
     async def acquire(self) -> float:
         """Take one token, waiting for it if need be; the send must follow at once. Returns the seconds waited.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from consumer.settings.loaded import Loaded, Value, values
-from consumer.settings.loader import load
-from consumer.settings.models import Settings
+from consumer.settings.loader import load, load_embedded
+from consumer.settings.models import EmbeddedSettings, Settings
 
 
-__all__ = ["Loaded", "Settings", "Value", "load", "values"]
+__all__ = ["EmbeddedSettings", "Loaded", "Settings", "Value", "load", "load_embedded", "values"]

@@ -61,8 +61,8 @@ def contradictions(settings: Settings, places: Mapping[Path, Place], root: Place
 def _parts(settings: Settings, where: _Places) -> Iterator[Problem]:
     """What the parts that use a section say of it: they know regions, services and expressions, we know the lines."""
     from consumer.intake.mapping import Mapper  # noqa: PLC0415  # it brings JMESPath, which only loading needs
-    from consumer.moderation.endpoints import endpoint_for  # noqa: PLC0415  # the part stands beside us, not below us
-    from consumer.moderation.services import resolve  # noqa: PLC0415  # the same
+    from consumer.moderation.protocol.endpoints import endpoint_for  # noqa: PLC0415  # the part stands beside us, not below us
+    from consumer.moderation.protocol.services import resolve  # noqa: PLC0415  # the same
 
     trials: tuple[Callable[[], object], ...] = (
         lambda: Mapper(settings.mapping),
@@ -128,6 +128,16 @@ def _timeouts(settings: Settings, where: _Places) -> Iterator[Problem]:
         )
 
 
+def _sts(settings: Settings, where: _Places) -> Iterator[Problem]:
+    from consumer.moderation.protocol.endpoints import Endpoint  # noqa: PLC0415  # the part stands beside us, not below us
+
+    given = settings.moderation.credentials.sts_endpoint
+    try:
+        Endpoint.parse(given or "sts.aliyuncs.com")
+    except ValueError as error:
+        yield where.problem((("moderation", "credentials", "sts_endpoint"),), str(error))
+
+
 def _loops(settings: Settings, where: _Places) -> Iterator[Problem]:
     outputs: dict[Path, str] = {("output", "topic"): settings.output.topic}
     outputs |= {("output", "topics", action): topic for action, topic in settings.output.topics.items()}
@@ -161,7 +171,7 @@ def _route_topics(settings: Settings, where: _Places) -> Iterator[Problem]:
 
 
 def _route_services(settings: Settings, where: _Places) -> Iterator[Problem]:
-    from consumer.moderation.services import KNOWN  # noqa: PLC0415  # the table stands beside us, not below us
+    from consumer.moderation.protocol.services import KNOWN  # noqa: PLC0415  # the table stands beside us, not below us
 
     known = {*KNOWN, *settings.moderation.services}
     for index, route in enumerate(settings.routes):
@@ -178,6 +188,7 @@ _CHECKS: tuple[Callable[[Settings, _Places], Iterator[Problem]], ...] = (
     _certificate,
     _retry,
     _timeouts,
+    _sts,
     _loops,
     _route_names,
     _route_topics,

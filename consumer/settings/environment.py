@@ -1,4 +1,4 @@
-"""Environment variables → nodes: `MODERATION__SECTION__KEY`, and the vendor's own variables for the AccessKey."""
+"""Environment variables → nodes: `MODERATION__SECTION__KEY`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["CONFIG", "CREDENTIALS", "PREFIX", "read_environment", "variable", "vendor_credentials"]
+__all__ = ["CONFIG", "PREFIX", "read_environment", "variable"]
 
 
 PREFIX = "MODERATION__"
@@ -25,15 +25,6 @@ PREFIX = "MODERATION__"
 
 CONFIG = "MODERATION_CONFIG"
 """The variable that names the configuration file when the command line names none."""
-
-CREDENTIALS: Path = ("moderation", "credentials")
-
-# As the vendor's own SDKs read them.
-_VENDOR = {
-    "access_key_id": "ALIBABA_CLOUD_ACCESS_KEY_ID",
-    "access_key_secret": "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-    "security_token": "ALIBABA_CLOUD_SECURITY_TOKEN",
-}
 
 
 def variable(path: Path) -> str:
@@ -54,47 +45,6 @@ def read_environment(environ: Mapping[str, str], at: Place, problems: list[Probl
         path, shape = target
         put(root, path, _value(environ[name], path, shape, place, problems))
     return root
-
-
-def vendor_credentials(root: Node, environ: Mapping[str, str]) -> dict[Path, str]:
-    """Fill the credentials from the vendor's variables when nothing else gives any part of them.
-
-    An AccessKey, its secret and its token belong together, so they are never taken from two sources.
-
-    Returns:
-        For each key of the credentials, what to say of the vendor's variable when the key is missing.
-    """
-    given = _credentials(root)
-    if given is None:
-        return {}
-    values = {key: environ[name] for key, name in _VENDOR.items() if environ.get(name)}
-    if given:
-        first = min(given)
-        return {
-            (*CREDENTIALS, key): f"${_VENDOR[key]} is not read beside {first} from {given[first].place}"
-            for key in values
-        }
-    if values.keys() == {"security_token"}:
-        values = {}
-    for key, value in values.items():
-        put(root, (*CREDENTIALS, key), Node(Place(f"${_VENDOR[key]}"), value))
-    return {(*CREDENTIALS, key): f"${name} would set it too" for key, name in _VENDOR.items()}
-
-
-def _credentials(root: Node) -> dict[str, Any] | None:
-    """What is configured of the credentials, or None where something else stands in their place."""
-    here = root
-    for name in map(str, CREDENTIALS):
-        if not isinstance(here.value, dict):
-            return None if here.value is not None else {}
-        if name not in here.value:
-            return {}
-        here = here.value[name]
-    if here.value is None:
-        return {}
-    if not isinstance(here.value, dict):
-        return None
-    return {name: node for name, node in here.value.items() if node.value is not None}
 
 
 @cache

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from consumer.errors import SettingsError
 from consumer.settings.contradictions import contradictions
-from consumer.settings.environment import CONFIG, read_environment, vendor_credentials
+from consumer.settings.environment import CONFIG, read_environment
 from consumer.settings.loaded import Loaded
-from consumer.settings.models import Settings
-from consumer.settings.nodes import Node, Place, Problem, dotted, overlay
+from consumer.settings.models import EmbeddedSettings, Settings
+from consumer.settings.nodes import Node, Place, Problem, dotted, overlay, plain
 from consumer.settings.secret_files import name_secret_files, read_secret_files
 from consumer.settings.validation import Validation
+from consumer.settings.vendor import vendor_credentials
 from consumer.settings.yaml_tree import read
 
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["load"]
+__all__ = ["load", "load_embedded"]
+
+
+Model = TypeVar("Model", bound=EmbeddedSettings)
 
 
 def load(paths: Sequence[Path | str], environ: Mapping[str, str]) -> Loaded:
@@ -37,17 +41,41 @@ def load(paths: Sequence[Path | str], environ: Mapping[str, str]) -> Loaded:
     """
     names = [os.fspath(path) for path in paths] or [name for name in [environ.get(CONFIG)] if name]
     problems: list[Problem] = []
-    root = _files(names, problems)
+    return Loaded(*_validated(Settings, _files(names, problems), environ, names, problems))
+
+
+def load_embedded(source: Path | str | Mapping[str, Any], environ: Mapping[str, str]) -> EmbeddedSettings:
+    """Read settings of which the section `kafka` may be missing: one YAML file or a mapping, then the environment.
+
+    Raises:
+        SettingsError: something is wrong; `problems` has one line for each fault.
+    """
+    problems: list[Problem] = []
+    names: list[str] = []
+    if isinstance(source, (str, os.PathLike)):
+        names = [os.fspath(source)]
+        root = _files(names, problems)
+    else:
+        root = name_secret_files(plain(source, Place("settings")), EmbeddedSettings, problems)
+    settings, _ = _validated(EmbeddedSettings, root, environ, names, problems)
+    return settings
+
+
+def _validated(
+    model: type[Model], root: Node, environ: Mapping[str, str], names: list[str], problems: list[Problem]
+) -> tuple[Model, Mapping[str, str]]:
+    """The settings in a tree and the environment over it, with the origin of each value."""
     given = read_environment(environ, root.place, problems)
     root = overlay(root, name_secret_files(given, Settings, problems))
-    hints = vendor_credentials(root, environ)
+    needs = vendor_credentials(root, environ)
     root, secrets = read_secret_files(root, Settings, problems)
-    validation = Validation(problems, secrets, hints)
-    settings = validation.section(Settings, root)
-    problems += contradictions(settings, validation.places, root.place)
+    validation = Validation(problems, secrets, needs.hints, needs.required)
+    settings = validation.section(model, root)
+    # Without Kafka, checks that look at it end as they do at any value that is missing.
+    problems += contradictions(cast("Settings", settings), validation.places, root.place)
     if problems:
         raise _error(problems, names)
-    return Loaded(settings, MappingProxyType({dotted(path): str(at) for path, at in validation.places.items()}))
+    return settings, MappingProxyType({dotted(path): str(at) for path, at in validation.places.items()})
 
 
 def _files(names: list[str], problems: list[Problem]) -> Node:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
+
+from consumer.settings.moderation import Credentials, Moderation, OnDenied, Price, Retry, Service, Timeouts
+from consumer.settings.section import Name, Seconds, Secret, Section
 
 
 __all__ = [
     "Admin",
+    "Callbacks",
     "Credentials",
     "Delivery",
+    "EmbeddedSettings",
     "Kafka",
     "KafkaSecurity",
     "Log",
     "Mapping",
     "Moderation",
+    "OnDenied",
     "Output",
     "Policy",
     "Price",
@@ -30,6 +35,8 @@ __all__ = [
     "Service",
     "Settings",
     "Shutdown",
+    "Tasks",
+    "Threads",
     "Timeouts",
 ]
 
@@ -54,24 +61,12 @@ def _moment(value: Any) -> Any:
 Action = Literal["pass", "review", "block"]
 Kind = Literal["message", "comment", "post", "image", "profile"]
 Origin = Literal["human", "ai"]
-Name = Annotated[str, Field(min_length=1)]
 Server = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):[0-9]{1,5}$", examples=["broker:9092"])]
 # What Kafka takes as the name of a topic.
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", examples=["moderation.verdicts"])]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])]
-Seconds = Annotated[float, Field(gt=0)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
 Start = Annotated[
     Literal["earliest", "latest"] | datetime, BeforeValidator(_moment), Field(examples=["2026-01-31T00:00:00Z"])
 ]
-
-
-class Section(BaseModel):
-    """What all sections share: unknown keys are errors, values do not change, and errors never repeat an input."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class KafkaSecurity(Section):
@@ -148,7 +143,10 @@ class Mapping(Section):
     title: Name | None = "title"
     """A post's title, or a profile's description."""
     images: Name | None = "images"
-    """A URL, a list of URLs, or objects with `url` or `oss: {bucket, object, region}`."""
+    """A URL, a list of URLs, or objects with one of `url`, `oss: {bucket, object, region}`, `file` (a path below
+    `image_directory`) and `content` (base64, at most 20 MB decoded)."""
+    image_directory: Name | None = None
+    """Where images given as `file` are; without it none are read, so that a record cannot name any file it likes."""
     author_id: Name | None = "author.id"
     """The author's id on the platform."""
     nickname: Name | None = "author.nickname"
@@ -195,91 +193,6 @@ class Route(Section):
     """The services that judge it: text goes to the text services, each image to the image services."""
 
 
-class Service(Section):
-    """A service that is not in the built-in table, for example a copy made in the console; what is not said here is
-    taken from the service named by `like`.
-    """
-
-    like: Name
-    """The known service it is a copy of."""
-    endpoint: Name | None = None
-    """Where it is called, if not at `moderation.endpoint`."""
-    info_type: list[Name] | None = None
-    """Additional information to ask for, such as `llmContent`, `customImage` or `textInImage`."""
-
-
-class Price(Section):
-    """What one unit of a moderation type costs."""
-
-    price: Annotated[Decimal, Field(ge=0)]
-    """The price of one unit."""
-    currency: Currency
-    """ISO 4217 code."""
-    plan_factor: Annotated[Decimal, Field(ge=0)] = Decimal(0)
-    """What one unit takes from a resource plan."""
-
-
-class Credentials(Section):
-    """The AccessKey that signs calls. The vendor's own variables ALIBABA_CLOUD_ACCESS_KEY_ID,
-    ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_SECURITY_TOKEN are read as well.
-    """
-
-    access_key_id: Name
-    """The AccessKey's id."""
-    access_key_secret: Secret
-    """The AccessKey's secret."""
-    security_token: Secret | None = None
-    """The token of temporary (STS) credentials."""
-
-
-class Timeouts(Section):
-    """How long one call may take."""
-
-    connect_seconds: Seconds = 5.0
-    """To open a connection, name look-up included."""
-    read_seconds: Seconds = 10.0
-    """Between two pieces of an answer."""
-    total_seconds: Seconds = 30.0
-    """From the first byte sent to the last byte received."""
-
-
-class Retry(Section):
-    """How failed calls are tried again. Waiting grows from `base_seconds`, doubled each time and spread by chance, up
-    to `max_seconds`. Tries are counted only while the service answers other events; an outage uses none up.
-    """
-
-    attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    """Tries for one event before a person has to look at it (`review`), or, for images that cannot be had, before it
-    becomes a dead letter."""
-    base_seconds: Seconds = 0.2
-    """The first wait."""
-    max_seconds: Seconds = 30.0
-    """The longest wait."""
-
-
-class Moderation(Section):
-    """The moderation service: where it is, who calls, and how patiently."""
-
-    region: Name | None = None
-    """The service's region, such as `cn-shanghai` or `ap-southeast-1`; or set `endpoint`."""
-    network: Literal["public", "vpc"] = "public"
-    """Which of a region's endpoints to use."""
-    endpoint: Name | None = None
-    """Where to call instead of the region's endpoint: a host, or `http://host:port` for a simulator or a proxy."""
-    credentials: Credentials
-    """The AccessKey that signs calls."""
-    timeouts: Timeouts = Timeouts()
-    """How long one call may take."""
-    retry: Retry = Retry()
-    """How failed calls are tried again."""
-    hold_probe_seconds: Seconds = 30.0
-    """How often one call is tried while the account is denied, overdue or not authorised."""
-    services: dict[Name, Service] = {}
-    """Services beyond the built-in table, by their names."""
-    prices: dict[Name, Price] = {}
-    """Prices by moderation type, where they differ from the documented list prices."""
-
-
 class Quota(Section):
     """The account's limits, in calls a second. They belong to the account: give each deployment its share."""
 
@@ -289,8 +202,56 @@ class Quota(Section):
     """Calls of image services. The image page says 100."""
     image_llm_per_second: Annotated[int, Field(ge=1)] = 50
     """Calls of the image services of large models (`…ByVL…`). The image price page says 50."""
+    multimodal_submit_per_second: Annotated[int, Field(ge=1)] = 10
+    """Tasks submitted to the multimodal services. The multimodal page says 10."""
+    multimodal_query_per_second: Annotated[int, Field(ge=1)] = 10
+    """Queries for the results of multimodal tasks. The multimodal page says 10."""
     jitter_seconds: Annotated[float, Field(ge=0, le=1)] = 0.03
     """How much the network may bunch calls up; for jitter up to this no call is ever refused."""
+
+
+class Tasks(Section):
+    """How the results of multimodal tasks are fetched. The multimodal page advises the first query after 30 s, one
+    every 30 s from then on, and keeps results for 24 hours.
+    """
+
+    first_poll_seconds: Seconds = 30.0
+    """When a task is first asked for, after it was submitted."""
+    poll_interval_seconds: Seconds = 30.0
+    """How often it is asked for from then on."""
+    deadline_seconds: Seconds = 86_400.0
+    """When a task without a result is given up, and its events go to `review`."""
+    max_pending: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Events that may wait for results at the same time; they do not count as in flight."""
+
+
+class Callbacks(Section):
+    """Where the service may report the results of multimodal tasks; polling goes on as a net, less often.
+
+    Without `url` results are only polled for.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Where the service reaches the receiver from outside, such as `https://callbacks.example.com/moderation`."""
+    account_id: Name | None = None
+    """The id of the main Alibaba Cloud account; it is part of a callback's checksum."""
+    secret: Secret | None = None
+    """What the seeds of callbacks are derived from, at least 16 characters; all replicas of a group share it."""
+    host: Name = "0.0.0.0"  # noqa: S104  # the service calls from outside
+    """The address the receiver listens on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 9465
+    """The port the receiver listens on; 0 takes any free one."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+    """Larger callbacks are refused."""
+
+
+class Threads(Section):
+    """How events of one thread are brought together into one call of a multimodal service."""
+
+    max_age_seconds: Annotated[float, Field(ge=0)] = 2.0
+    """How long the first event of a call may wait for others; 0 sends each event by itself."""
+    quiet_seconds: Annotated[float, Field(ge=0)] = 0.25
+    """A call is sent earlier when the quota has a token free and nothing of the thread came for so long."""
 
 
 class Policy(Section):
@@ -352,10 +313,10 @@ class Log(Section):
     """For people or for machines."""
 
 
-class Settings(Section):
-    """Everything that can be configured."""
+class EmbeddedSettings(Section):
+    """Everything that can be configured; without Kafka only events that are handed over can be judged."""
 
-    kafka: Kafka
+    kafka: Kafka | None = None
     """Where events are read from."""
     output: Output = Output()
     """Where verdicts and dead letters are written."""
@@ -367,6 +328,12 @@ class Settings(Section):
     """The moderation service."""
     quota: Quota = Quota()
     """The account's limits."""
+    tasks: Tasks = Tasks()
+    """How results of multimodal tasks are fetched."""
+    callbacks: Callbacks = Callbacks()
+    """Where results of multimodal tasks may be reported."""
+    threads: Threads = Threads()
+    """How events of a thread are judged together."""
     policy: Policy = Policy()
     """What to do at each risk level."""
     delivery: Delivery = Delivery()
@@ -377,3 +344,10 @@ class Settings(Section):
     """The port of metrics and health."""
     log: Log = Log()
     """What is logged."""
+
+
+class Settings(EmbeddedSettings):
+    """Everything that can be configured of the sidecar."""
+
+    kafka: Kafka
+    """Where events are read from."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 
-__all__ = ["DEFAULT", "FAULTY", "Node", "Path", "Place", "Problem", "dotted", "overlay", "put"]
+__all__ = ["DEFAULT", "FAULTY", "Node", "Path", "Place", "Problem", "dotted", "overlay", "plain", "put"]
 
 
 Path = tuple[str | int, ...]
@@ -84,3 +85,12 @@ def put(root: Node, path: Path, node: Node) -> None:
             child = root.value[section] = Node(root.place if child is None else child.place, {})
         root = child
     root.value[name] = node
+
+
+def plain(value: Any, place: Place) -> Node:
+    """What Python code gives instead of a file: mappings and lists become nodes that all stand at `place`."""
+    if isinstance(value, Mapping):
+        return Node(place, {str(name): plain(inner, place) for name, inner in value.items()})
+    if isinstance(value, (list, tuple)):
+        return Node(place, [plain(inner, place) for inner in value])
+    return Node(place, value)

@@ -34,13 +34,21 @@ class Validation:
         problems: where faults are added.
         secrets: texts that no message may repeat.
         hints: what to add when the key at a path is missing.
+        required: keys that are needed because of the values of others.
     """
 
-    def __init__(self, problems: list[Problem], secrets: Collection[str], hints: Mapping[Path, str]) -> None:
+    def __init__(
+        self,
+        problems: list[Problem],
+        secrets: Collection[str],
+        hints: Mapping[Path, str],
+        required: Collection[Path] = (),
+    ) -> None:
         self.places: dict[Path, Place] = {}
         self._problems = problems
         self._secrets = secrets
         self._hints = hints
+        self._required = required
 
     def section(self, model: type[Model], node: Node, path: Path = ()) -> Model:
         """A section with all that is right in it; reading an attribute that is faulty raises AttributeError."""
@@ -54,13 +62,15 @@ class Validation:
             here = (*path, name)
             child = node.value.get(name)
             value: Any
-            if child is not None:
+            if here in self._required and (child is None or child.value is None):
+                value = self._missing(shape, node.place, here)
+            elif child is not None:
                 value = self._value(shape, child, here)
             elif shape.section is None and shape.required:
                 value = self._missing(shape, node.place, here)
             else:
                 self.places[here] = DEFAULT
-                if shape.section is None:
+                if shape.section is None or shape.nullable:
                     continue
                 value = self.section(shape.section, Node(node.place, {}), here)
             if value is FAULTY:
@@ -81,6 +91,8 @@ class Validation:
         if value is None and not shape.nullable and shape.empty is not None:
             value = shape.empty  # a key with all its lines commented out
         self.places[path] = node.place
+        if value is None and shape.nullable:
+            return None
         if isinstance(value, dict) and shape.section is not None:
             return self.section(shape.section, Node(node.place, value), path)
         if isinstance(value, list) and shape.base is list and shape.item is not None:

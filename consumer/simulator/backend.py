@@ -14,12 +14,15 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from consumer.simulator import signature
+from consumer.simulator import services, signature
+from consumer.simulator.account import Account
 from consumer.simulator.dialect import spell
-from consumer.simulator.faults import UNBILLED, Fault, Faults
+from consumer.simulator.faults import OF_CALLBACKS, OF_TASKS, UNBILLED, Fault, Faults
 from consumer.simulator.gateway import KNOWN, Refusal
 from consumer.simulator.ledger import Ledger
-from consumer.simulator.operations import OPERATIONS
+from consumer.simulator.operations import OPERATIONS, result
+from consumer.simulator.operations.operation import Asked
+from consumer.simulator.settings import QUOTAS
 from consumer.simulator.stats import Stats
 from consumer.simulator.window import SlidingSecond
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from consumer.clock import Clock
     from consumer.simulator.operations.operation import Answer, Operation
     from consumer.simulator.settings import SimulatorSettings
+    from consumer.simulator.tasks import Task
 
 
 __all__ = ["Backend", "Call", "Reply", "Request"]
@@ -40,7 +44,7 @@ _VERSION = "2022-03-02"
 _FORM = "application/x-www-form-urlencoded"
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 _GARBAGE = b"\x1f\x8b\x08 upstream said: }{"
-_SPOILS = frozenset({"reset_billed", "garbage", "truncated", "no_risk_level", "odd_risk_level"})
+_SPOILS = frozenset({"reset_billed", "garbage", "truncated", "no_risk_level", "odd_risk_level", "no_task_id"})
 _UNREADABLE = frozenset({"reset_billed", "garbage", "truncated"})
 
 
@@ -66,13 +70,16 @@ class Call:
 
     @property
     def service(self) -> str:
-        """The service that was called, as the client named it."""
-        return self.parameters["Service"]
+        """The service that was called, as the client named it; the operation, where it has no services."""
+        return self.parameters.get("Service", self.operation.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back: a body, whole or trickling in over `seconds`, or a connection that is reset or hangs."""
+    """What goes back: a body, whole or trickling in over `seconds`, or a connection that is reset or hangs.
+
+    `task` was submitted by the call, and is to be reported to its callback.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -80,6 +87,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     way: Literal["whole", "trickle", "reset", "hang"] = "whole"
     seconds: float = 0.0
+    task: Task | None = None
 
 
 class Backend:
@@ -91,6 +99,7 @@ class Backend:
         self.faults = Faults(settings.faults, settings.latency, seed=settings.seed)
         self.ledger = Ledger(keep_calls=settings.keep_calls)
         self.stats = Stats()
+        self.account = Account(settings, clock)
         self._forget()
 
     def reset(self) -> None:
@@ -100,13 +109,14 @@ class Backend:
         self.faults.fired.clear()
         self.ledger.clear()
         self.stats.clear()
+        self.account.clear()
         self._forget()
 
     def _forget(self) -> None:
         self._nonces = signature.Nonces()
         self._quotas = {
-            "text": SlidingSecond(self._settings.text_per_second),
-            "image": SlidingSecond(self._settings.image_per_second),
+            **{name: SlidingSecond(getattr(self._settings, f"{name}_per_second")) for name in QUOTAS},
+            "upload_token": SlidingSecond(None),  # no page names a limit
         }
 
     def receive(self, request: Request) -> Call | Reply:
@@ -122,8 +132,11 @@ class Backend:
                 detail = f"{name} is mandatory for this action."
                 return self._turned_away(Refusal(f"Missing{name}", detail), request, operation, request_id)
         now = self._clock.monotonic()
-        admitted = self._quotas[operation.quota].admit(now)
-        self.stats.quota_asked(operation.quota, now, admitted=admitted)
+        quota = services.quota(operation.name, parameters.get("Service", ""), operation.quota)
+        admitted = self._quotas[quota].admit(now)
+        self.stats.quota_asked(quota, now, admitted=admitted)
+        if operation is result.OPERATION:
+            self.account.tasks.asked(parameters["ReqId"], now)
         call = Call(request_id, request.headers.get("host", ""), operation, parameters)
         if not admitted:
             return self._business(call, operation.over_quota)
@@ -132,15 +145,35 @@ class Backend:
     def answer(self, call: Call) -> Reply:
         """Judge a call that was let in, and bill it, unless its fault says otherwise."""
         fault = call.fault
-        if fault is not None and fault.kind in UNBILLED:
+        code = int(fault.code) if fault is not None and fault.code is not None and fault.code.isdecimal() else None
+        if fault is not None and fault.kind in UNBILLED and code not in call.operation.billed_codes:
             return self._unjudged(call, fault)
-        answer = call.operation.handler(call.parameters)
+        answer = call.operation.handler(Asked(call.parameters, call.host, self.account))
+        if code is not None and answer.code == 200:
+            answer = replace(answer, code=code, message=call.operation.messages[code])
         self._book(call, answer, spoilt=fault is not None and fault.kind in _SPOILS)
+        task = None if answer.task is None else self._accepted(call, answer.task)
+        unreadable = fault is not None and fault.kind in _UNREADABLE
+        self.stats.saw(call.operation.name, fault.kind if fault is not None and unreadable else str(answer.code))
         if fault is None:
-            self.stats.saw(call.operation.name, str(answer.code))
-            return Reply(body=orjson.dumps(self._body(call, answer.code, answer.message, answer.data)))
-        self.stats.saw(call.operation.name, fault.kind if fault.kind in _UNREADABLE else str(answer.code))
-        return self._spoilt(call, answer, fault)
+            return Reply(body=orjson.dumps(self._body(call, answer.code, answer.message, answer.data)), task=task)
+        return replace(self._spoilt(call, answer, fault), task=task)
+
+    def report(self, task: Task) -> bytes | None:
+        """What a callback says of a task, as a query would be answered now; None once it is forgotten."""
+        if task.task_id not in self.account.tasks:
+            return None
+        call = Call(str(uuid.uuid4()).upper(), "", result.OPERATION, {})
+        body = self._body(call, 200, result.OPERATION.messages[200], task.data)
+        return orjson.dumps(body if self._settings.callback_envelope else body["Data"])
+
+    def _accepted(self, call: Call, task: Task) -> Task | None:
+        """The task, if it is to be reported, after what may befall it has."""
+        kinds = OF_TASKS | OF_CALLBACKS if task.callback is not None else OF_TASKS
+        fault = self.faults.strike(call.operation.name, call.service, kinds)
+        if fault is not None:
+            self.account.tasks.befall(task, fault, self._clock.monotonic())
+        return task if task.callback is not None else None
 
     def _refusal(self, request: Request, operation: Operation | None) -> Refusal | None:
         headers = request.headers
@@ -196,11 +229,10 @@ class Backend:
         return Reply(way="hang" if fault.kind == "hang" else "reset")
 
     def _book(self, call: Call, answer: Answer, *, spoilt: bool) -> None:
-        bill = answer.bill
-        if bill is None:
+        if not answer.bills:
             self.ledger.answered_free(call.service, str(answer.code))
             return
-        self.ledger.bill(call.request_id, call.service, bill.data_id, bill.moderation_type, bill.units)
+        self.ledger.bill(call.request_id, call.service, answer.data_id, answer.bills)
         if spoilt:
             self.ledger.lost += 1
 
@@ -211,10 +243,14 @@ class Backend:
             return Reply(body=_GARBAGE)
         body = self._body(call, answer.code, answer.message, answer.data)
         data = body.get("Data")
-        if fault.kind == "no_risk_level" and data is not None:
-            del data["RiskLevel"]
-        if fault.kind == "odd_risk_level" and data is not None:
-            data["RiskLevel"] = "severe"
+        if data is not None:
+            if fault.kind == "no_risk_level":
+                data.pop("RiskLevel", None)
+            elif fault.kind == "odd_risk_level" and "RiskLevel" in data:
+                data["RiskLevel"] = "severe"
+            elif fault.kind == "no_task_id":
+                data.pop("ReqId", None)
+                data.pop("TaskId", None)
         whole = orjson.dumps(body)
         if fault.kind == "truncated":
             return Reply(body=whole[: len(whole) // 2])
@@ -225,8 +261,8 @@ class Backend:
     def _body(self, call: Call, code: int, message: str, data: dict[str, Any] | None) -> dict[str, Any]:
         body: dict[str, Any] = {"Code": code, call.operation.message_field: message, "RequestId": call.request_id}
         if data is not None:
-            body["Data"] = data
-        return spell(body, self._settings.dialect)
+            body["Data"] = dict(data)
+        return spell(body, call.operation.name, self._settings.dialect)
 
 
 def _parameters(request: Request, operation: Operation) -> dict[str, str]:

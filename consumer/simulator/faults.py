@@ -14,10 +14,23 @@ A fault is written as its kind, then its options, for example `code=588,share=0.
     slow             judged and billed, the answer's body trickles in over `seconds`
     no_risk_level    judged and billed, the answer has code 200 and no risk level
     odd_risk_level   judged and billed, the answer has a risk level that no page knows
+    no_task_id       judged and billed, the answer to a submission has code 200 and no task id
+
+A code that the vendor bills (280 of a submission) is judged and billed, and then answered with it. Of a submitted task,
+after the call itself was answered as usual:
+
+    task_lost        the service forgets it at once
+    task_never       it is in progress for ever
+    callback_never   it is not reported; its result can be queried, as ever
+    callback_late    it is reported `seconds` after it is ready
+    callback_early   it is ready at once, and reported before its submission is answered
+    callback_twice   it is reported once more after a successful report
+    callback_forged  its reports have a wrong checksum
 
 The options: `share` of the calls it befalls (0 to 1; default all), `count` of times after which it is over (default:
-until told otherwise), `service` and `operation` it is limited to, `seconds` for slow (default 5), `retry_after_ms`
-for a gateway code (header x-acs-retry-after). Of several faults, the first that befalls a call decides.
+until told otherwise), `service` and `operation` it is limited to (queries and upload tokens have no service but their
+operation's name), `seconds` for slow and callback_late (default 5), `retry_after_ms` for a gateway code (header
+x-acs-retry-after). Of several faults, the first that befalls a call decides.
 """
 
 from __future__ import annotations
@@ -34,12 +47,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-__all__ = ["KINDS", "UNBILLED", "Fault", "Faults"]
+__all__ = ["KINDS", "OF_CALLBACKS", "OF_CALLS", "OF_TASKS", "UNBILLED", "Fault", "Faults"]
 
 
 UNBILLED = frozenset({"code", "http_500", "http_502", "reset", "hang"})
 """Faults that strike before the call is judged."""
-KINDS = UNBILLED | {"reset_billed", "garbage", "truncated", "slow", "no_risk_level", "odd_risk_level"}
+OF_CALLS = UNBILLED | {
+    "reset_billed",
+    "garbage",
+    "truncated",
+    "slow",
+    "no_risk_level",
+    "odd_risk_level",
+    "no_task_id",
+}
+"""Faults of a call and its answer."""
+OF_TASKS = frozenset({"task_lost", "task_never"})
+"""Faults of a submitted task."""
+OF_CALLBACKS = frozenset({"callback_never", "callback_late", "callback_early", "callback_twice", "callback_forged"})
+"""Faults of a submitted task that is to be reported."""
+KINDS = OF_CALLS | OF_TASKS | OF_CALLBACKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +169,10 @@ class Faults:
         """How long the next call takes."""
         return self.latency.draw_seconds(self._latency_dice)
 
-    def strike(self, operation: str, service: str) -> Fault | None:
-        """The fault that befalls this call, if any."""
+    def strike(self, operation: str, service: str, kinds: frozenset[str] = OF_CALLS) -> Fault | None:
+        """The fault of these kinds that befalls this call, or the task it submitted, if any."""
         for position, fault in enumerate(self.now):
-            if not fault.may_befall(operation, service) or self._left[position] == 0:
+            if fault.kind not in kinds or self._left[position] == 0 or not fault.may_befall(operation, service):
                 continue
             if fault.share < 1 and self._dice.random() >= fault.share:
                 continue

@@ -30,9 +30,12 @@ KNOWN: dict[str, tuple[int, str]] = {
         403,
         "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
     ),
+    "Forbidden": (403, "User not authorized to operate on the specified resource."),
     "NoPermission": (403, "You are not authorized to do this action."),
     "InvalidAction.NotFound": (404, "Specified api is not found, please check your url and method."),
     "InvalidApi.NotFound": (404, "Specified api is not found, please check your url and method."),
+    "InvalidProduct.NotFound": (404, "Cannot find product according to your specified domain."),
+    "InvalidProtocol.NeedSsl": (404, "Your request is denied as lack of ssl protect."),
     "InvalidVersion": (400, "Specified parameter Version is not valid."),
     "UnsupportedHTTPMethod": (405, "This http method is not supported."),
 }

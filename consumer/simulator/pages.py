@@ -34,7 +34,10 @@ def page(backend: Backend, request: Request) -> Reply:
     if name == "/ledger":
         return _json(backend.ledger.to_dict())
     if name == "/stats":
-        return _json(backend.stats.to_dict())
+        account = backend.account
+        return _json(
+            {**backend.stats.to_dict(), "tasks": account.tasks.to_dict(), "uploads": account.objects.to_dict()}
+        )
     if name == "/reset":
         backend.reset()
         return _json({"reset": True})

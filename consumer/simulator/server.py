@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 
 from consumer.clock import Clock, SystemClock
+from consumer.simulator import oss
 from consumer.simulator.backend import Backend, Reply, Request
+from consumer.simulator.callbacks import Callbacks
+from consumer.simulator.objects import MAX_UPLOAD_BYTES
 from consumer.simulator.pages import PAGES, page
 from consumer.simulator.settings import SimulatorSettings
 
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 
     from consumer.simulator.faults import Faults
     from consumer.simulator.ledger import Ledger
+    from consumer.simulator.objects import Objects
     from consumer.simulator.stats import Stats
+    from consumer.simulator.tasks import Tasks
 
 
 __all__ = ["Simulator"]
@@ -39,13 +44,14 @@ class Simulator:
         async with Simulator(SimulatorSettings(text_per_second=None)) as sim:
             ...  # call sim.url, then look at sim.ledger and sim.stats
 
-    `ledger`, `stats` and `faults` are live: read them at any time, change the faults at any time.
+    `ledger`, `stats`, `tasks`, `uploads` and `faults` are live: read them at any time, change the faults at any time.
     """
 
     def __init__(self, settings: SimulatorSettings | None = None, clock: Clock | None = None) -> None:
         self.settings = settings or SimulatorSettings()
         self._clock = clock or SystemClock()
         self._backend = Backend(self.settings, self._clock)
+        self._callbacks = Callbacks(self.settings, self._clock, self._backend.stats, self._backend.report)
         self._stopping = asyncio.Event()
         self._runner: web.ServerRunner | None = None
         self._date = (0, "")
@@ -60,6 +66,16 @@ class Simulator:
     def stats(self) -> Stats:
         """What was seen."""
         return self._backend.stats
+
+    @property
+    def tasks(self) -> Tasks:
+        """The multimodal tasks, each with how often and how soon it was asked for."""
+        return self._backend.account.tasks
+
+    @property
+    def uploads(self) -> Objects:
+        """The local images that were uploaded."""
+        return self._backend.account.objects
 
     @property
     def faults(self) -> Faults:
@@ -86,12 +102,19 @@ class Simulator:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._callbacks.start()
         host, port = runner.addresses[0][:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def stop(self) -> None:
-        """Stop listening; calls under way get a second, hanging ones are reset at once."""
+        """Stop reporting and listening; calls under way get a second, hanging ones are reset at once."""
         self._stopping.set()
+        try:
+            await self._callbacks.stop()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -107,11 +130,15 @@ class Simulator:
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         try:
-            body = await http.read()
+            body = await _read(http)
         except ConnectionError:
             return web.Response()
         headers = {name.lower(): value for name, value in http.headers.items()}
         request = Request(http.method, http.raw_path, headers, body)
+        uploaded = oss.object_name(request)
+        if uploaded is not None:
+            stored = oss.serve(request, uploaded, self._backend)
+            return self._whole(stored) if stored.way == "whole" else await self._break(http, stored)
         if http.raw_path.partition("?")[0] in PAGES:
             return self._whole(page(self._backend, request))
         stats = self.stats
@@ -124,6 +151,8 @@ class Simulator:
             if seconds > 0:
                 await self._clock.sleep(seconds)
             reply = self._backend.answer(received)
+            if reply.task is not None:
+                await self._callbacks.announce(reply.task)
             if reply.way == "whole":
                 return self._whole(reply)
             return await self._trickle(http, reply) if reply.way == "trickle" else await self._break(http, reply)
@@ -160,3 +189,12 @@ class Simulator:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             http.transport.abort()
         return web.Response()
+
+
+async def _read(http: web.BaseRequest) -> bytes:
+    """The body, or as much of it as shows that it is too large."""
+    pieces, size = [], 0
+    while size <= MAX_UPLOAD_BYTES and (piece := await http.content.readany()):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)

@@ -16,10 +16,11 @@ class Stats:
 
     `codes[operation][code]` counts answers; a code is a number, a gateway's word, or the name of the fault that left
     the call without a readable answer. `arrived[class]` has every call that reached a service, `admitted[class]`
-    those within the quota.
+    those within the quota. `callbacks` counts the deliveries `posted` and those `delivered`, and the tasks whose
+    callback was `withheld` by a fault or `given_up` after the last attempt.
     """
 
-    __slots__ = ("admitted", "arrived", "codes", "in_flight", "most_in_flight")
+    __slots__ = ("admitted", "arrived", "callbacks", "codes", "in_flight", "most_in_flight")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -30,6 +31,7 @@ class Stats:
         self.codes: dict[str, Counter[str]] = {}
         self.arrived: dict[str, Peak] = {}
         self.admitted: dict[str, Peak] = {}
+        self.callbacks: Counter[str] = Counter()
         self.most_in_flight = self.in_flight
 
     @property
@@ -78,6 +80,7 @@ class Stats:
                 }
                 for quota, peak in sorted(self.arrived.items())
             },
+            "callbacks": dict(self.callbacks),
             "in_flight": self.in_flight,
             "most_in_flight": self.most_in_flight,
         }

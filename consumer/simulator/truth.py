@@ -7,10 +7,10 @@ A text is risky if it holds a word of `WORDS`. An image is what its URL says:
                                two labels are told apart by anything but letters, digits and _
     violent_explosion_lib      the same, as a hit in the account's own image library
     nonLabel_lib               a hit in the account's allow list: no risk
-    aigc                       in the path: AI-generated, to aigcDetector_global (medium unless the path says else)
+    aigc                       in the path: AI-generated, to the AIGC detectors (medium unless the path says else)
     /404/ /405/ /406/ /407/    a part of the path: the image cannot be had, comes too slowly, is too large, is no image
 
-Anything else is clean.
+Anything else is clean, and so is every image to the face services, which judge nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from consumer.simulator.services import Labels
 
 
-__all__ = ["WORDS", "Found", "ImageTruth", "Spot", "TextTruth", "image", "text"]
+__all__ = ["WORDS", "Found", "ImageTruth", "Spot", "TextTruth", "highest", "image", "text"]
 
 
 _RANK: dict[Level, int] = {"none": 0, "low": 1, "medium": 2, "high": 3}
@@ -142,7 +142,7 @@ def text(content: str, labels: Labels = "text_mainland") -> TextTruth:
         for label, (word, spots) in hits.items()
     ]
     found.sort(key=lambda one: one.spots[0].start)
-    return TextTruth(_highest(found), tuple(found))
+    return TextTruth(highest(one.level for one in found), tuple(found))
 
 
 def image(url: str, labels: Labels = "image_baseline") -> ImageTruth:
@@ -153,8 +153,16 @@ def image(url: str, labels: Labels = "image_baseline") -> ImageTruth:
         if part in _UNUSABLE_IMAGE:
             return ImageTruth(_UNUSABLE_IMAGE[part], "none", ())
     level = next((level for level in _DEFAULT_LABEL if level in parts), None)
-    found = _generated(path, level) if labels == "image_aigc" else _pictured(path, level)
-    return ImageTruth(_CLEAN_IMAGE_CODE, _highest(found), tuple(found))
+    if labels == "image_aigc":
+        found = _generated(path, level)
+    else:
+        found = [_CLEAN] if labels == "image_face" else _pictured(path, level)
+    return ImageTruth(_CLEAN_IMAGE_CODE, highest(one.level for one in found), tuple(found))
+
+
+def highest(levels: Iterable[Level]) -> Level:
+    """The riskiest of some levels."""
+    return max(levels, key=_RANK.__getitem__)
 
 
 _GENERATED = re.compile(r"(?<![A-Za-z])aigc(?![A-Za-z])")
@@ -200,7 +208,3 @@ def _known(candidate: str) -> str | None:
             return candidate
         candidate = candidate.rpartition("_")[0]
     return None
-
-
-def _highest(found: Iterable[Found]) -> Level:
-    return max((one.level for one in found), key=_RANK.__getitem__)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.batching.long_text import OVERLAP_CHARACTERS, cut, join_labels, length, shifted
-from consumer.verdict import CustomHit, Label, RiskPosition
+from consumer.verdict import CustomHit, Label, RiskLevel, RiskPosition
 
 
 LABEL = Label("contraband_drug", "contraband", "service", "text")
@@ -94,3 +94,10 @@ def test_a_label_found_in_two_pieces_is_one_label() -> None:
     assert joined.positions == (RiskPosition("a", 1, 2), RiskPosition("c", 9, 10))
     assert joined.custom_hits == (CustomHit("mine", ("c",)),)
     assert apart == other
+
+
+def test_a_joined_label_has_its_highest_level() -> None:
+    """Where the pieces of a text have one label at different levels, the whole has the highest."""
+    levels = (None, RiskLevel.LOW, RiskLevel.HIGH, None)
+    (joined,) = join_labels(replace(LABEL, risk_level=level) for level in levels)
+    assert joined.risk_level is RiskLevel.HIGH

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.batching.long_text import length
-from consumer.batching.thread import plan
+from consumer.batching.thread import WORDLESS, plan
 from consumer.event import Event, Image
 
 
@@ -73,11 +73,12 @@ def test_nothing_of_an_event_is_left_out(events: list[Event]) -> None:
         if len(parts) == 1:
             assert event.title in parts[0].title + parts[0].text
             assert event.text in parts[0].text
+            assert parts[0].text == "-" or event.text or event.title
         else:
             whole = f"{event.title}\n{event.text}" if event.title and event.text else event.title + event.text
             reached = 0
             for part in parts:
-                if part.text:
+                if part.text != WORDLESS:
                     assert part.start <= reached
                     assert whole[part.start :].startswith(part.text)
                     reached = part.start + len(part.text)
@@ -100,6 +101,30 @@ def test_places_are_a_tree_in_the_order_of_the_events(events: list[Event]) -> No
         assert all(path[0] in comments for path in paths if len(path) == 2)
         indexes += [part.index for part in batch.parts]
     assert indexes == sorted(indexes)
+
+
+@given(threads())
+def test_no_part_is_without_a_text(events: list[Event]) -> None:
+    """Each part has a text, as the page requires: the title where there is no other, and a dash where there is none."""
+    for batch in plan(events):
+        for part in batch.parts:
+            assert part.text.strip()
+            assert part.characters >= 1
+
+
+def test_an_image_alone_is_sent_with_a_dash() -> None:
+    """An image without a word, and one with a blank, stand in the call as a dash, and are counted as one character."""
+    image = (Image(url="https://example.com/1.jpg"),)
+    events = [Event(id="1", kind="post", images=image), Event(id="2", kind="comment", text=" ", images=image)]
+    [batch] = plan(events)
+    assert [(part.title, part.text) for part in batch.parts] == [("", "-"), ("", "-")]
+    assert batch.characters == 2
+
+
+def test_a_title_alone_is_the_text() -> None:
+    """A post that has only a title is judged by it, as its text."""
+    [batch] = plan([Event(id="1", kind="post", title="T")])
+    assert [(part.title, part.text) for part in batch.parts] == [("", "T")]
 
 
 def paths_of(batch: Batch, events: list[Event]) -> dict[str, Path]:

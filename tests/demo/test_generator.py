@@ -13,8 +13,8 @@ from consumer.demo.phrases import LANGUAGES, NICKNAMES, VIRAL, Language
 from consumer.demo.spoilt import SPOILT
 from consumer.errors import RecordError
 from consumer.intake import Intake
-from consumer.moderation.requests import calls, text_of
-from consumer.moderation.services import KNOWN, default_routes
+from consumer.moderation.protocol.requests import calls, text_of
+from consumer.moderation.protocol.services import KNOWN, default_routes
 from consumer.record import Partition, Record
 from consumer.routing import Router
 from consumer.settings.models import Mapping

@@ -201,6 +201,7 @@ def engine(
     fetch_bytes: int = 10_000,
     drain_seconds: float = 10.0,
     skip_null: bool = True,
+    settled: Callable[[Sequence[Record]], Awaitable[None]] | None = None,
 ) -> Engine:
     """An engine over a cluster in memory."""
     clock: Clock = virtual_time.LoopClock()
@@ -232,6 +233,7 @@ def engine(
         metrics=metrics,
         clock=clock,
         paused=paused,
+        settled=settled,
     )
 
 

@@ -129,13 +129,24 @@ def test_a_platforms_own_shape_is_mapped() -> None:
         ({"id": "a", "images": 5}, "images: an integer at `images`; a URL, or an object"),
         ({"id": "a", "images": False}, "images: a boolean at `images`; a URL, or an object"),
         ({"id": "a", "images": ["u", ["v"]]}, "images: a list at `images[1]`; a URL, or an object"),
-        ({"id": "a", "images": [{"link": "u"}]}, "images: an object without `url` or `oss` at `images[0]`"),
+        (
+            {"id": "a", "images": [{"link": "u"}]},
+            "an object without `url`, `oss`, `file` or `content` at `images[0]`",
+        ),
         ({"id": "a", "images": [{"url": 5}]}, "images: an object whose `url` is an integer at `images[0]`"),
         ({"id": "a", "images": {"url": "u", "oss": OSS}}, "images: an object with both `url` and `oss` at `images`"),
         (
             {"id": "a", "images": [{"oss": {"bucket": "b"}}]},
             "images: an incomplete `oss` at `images[0]`; `bucket`, `object`",
         ),
+        ({"id": "a", "kind": "video"}, "kind: `video` at `kind`; videos are not moderated by this program: post their"),
+        ({"id": "a", "kind": " Voice"}, "kind: `voice` at `kind`; recordings are not moderated by this program"),
+        ({"id": "a", "images": {"content": "####"}}, "images: a `content` that is no base64 at `images`; the image's"),
+        ({"id": "a", "images": {"content": "QUJ\nD"}}, "images: a `content` that is no base64 at `images`"),
+        ({"id": "a", "images": {"content": ["QUJD"]}}, "images: an object whose `content` is a list at `images`"),
+        ({"id": "a", "images": {"content": 0}}, "images: an object whose `content` is an integer at `images`"),
+        ({"id": "a", "images": {"file": "x.png", "url": "u"}}, "images: an object with both `url` and `file`"),
+        ({"id": "a", "images": [{"file": "x.png"}]}, "an object with `file` at `images[0]`; `mapping.image_directory`"),
         ({"id": "a", "images": [{"oss": "b/o"}]}, "images: an incomplete `oss` at `images[0]`"),
     ],
 )
@@ -247,3 +258,15 @@ def test_any_json_is_an_event_or_a_record_error(intake: Intake, document: object
     assert all(text is None or (isinstance(text, str) and "\0" not in text) for text in texts)
     ids = [event.author.id, event.thread, event.parent, event.posted_at]
     assert all(one is None or (isinstance(one, str) and one) for one in ids)
+
+
+def test_a_video_is_a_dead_letter_with_a_reason() -> None:
+    """A video is no typing error: its dead letter says that nobody moderates it, and what to do."""
+    with pytest.raises(MappingError, match="videos are not moderated by this program") as caught:
+        DEFAULT.event({"id": "a", "kind": "video", "text": "look"})
+    assert caught.value.reason == "unsupported_kind"
+
+
+def test_a_platform_may_say_what_its_videos_are() -> None:
+    """A platform that has the words of its videos moderated maps the kind, and gets no dead letters."""
+    assert mapper(kinds={"video": "post"}).event({"id": "a", "kind": "video", "text": "look"}).kind == "post"

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
 from consumer.errors import LaneClosed
 from consumer.metrics import Metrics
-from consumer.moderation.billing import LIST_PRICES
-from consumer.moderation.client import ModerationClient
+from consumer.moderation.calling.client import ModerationClient
+from consumer.moderation.calling.transport import HttpAnswer
 from consumer.moderation.credentials import CredentialsSource, FixedCredentials
-from consumer.moderation.endpoints import Endpoint
-from consumer.moderation.requests import Call
-from consumer.moderation.services import KNOWN, QUOTAS
-from consumer.moderation.signing import Credentials
-from consumer.moderation.transport import HttpAnswer
-from consumer.settings.models import Retry
+from consumer.moderation.protocol.billing import LIST_PRICES
+from consumer.moderation.protocol.endpoints import Endpoint
+from consumer.moderation.protocol.requests import Call
+from consumer.moderation.protocol.services import KNOWN, QUOTAS
+from consumer.moderation.protocol.signing import Credentials
+from consumer.record import Partition, Record
+from consumer.settings.models import OnDenied, Retry
 from tests.virtual_time import LoopClock
 
 
@@ -50,9 +51,11 @@ class Request:
     def __init__(self, url: str, headers: Mapping[str, str], body: bytes, at: float) -> None:
         self.url = url
         self.headers = headers
-        form = parse_qs(body.decode())
-        self.service = form["Service"][0]
-        self.parameters: dict[str, Any] = orjson.loads(form["ServiceParameters"][0])
+        form = parse_qs(body.decode() or urlsplit(url).query)
+        self.operation = headers["x-acs-action"]
+        self.service = form.get("Service", [""])[0]
+        self.parameters: dict[str, Any] = orjson.loads(form.get("ServiceParameters", ["{}"])[0])
+        self.task_id = form.get("ReqId", [""])[0]
         self.at = at
 
 
@@ -104,27 +107,36 @@ class Service:
 
 
 class Tokens:
-    """A limit that never makes anybody wait, and notes what it was told."""
+    """A limit that makes everybody wait for as long, and notes what it was told."""
 
     def __init__(self) -> None:
+        self.wait_seconds = 0.0
         self.taken = 0
         self.refusals = 0
 
     async def acquire(self) -> float:
+        if self.wait_seconds:
+            await asyncio.sleep(self.wait_seconds)
         self.taken += 1
-        return 0.0
+        return self.wait_seconds
 
     def throttled(self) -> None:
         self.refusals += 1
+
+    def free(self) -> bool:
+        return True
 
 
 class Claim:
     """A claim that is held until it is lost, and notes what was begun."""
 
-    def __init__(self) -> None:
+    def __init__(self, offset: int = 0) -> None:
+        self.record = Record(Partition("events", 0), offset, 0, None, b"{}")
         self.held = True
         self.begun = 0
         self.ended: list[bool] = []
+        self.parked = False
+        self.parkings = 0
 
     def begin(self) -> None:
         if not self.held:
@@ -133,6 +145,13 @@ class Claim:
 
     def end(self, *, billed: bool) -> None:
         self.ended.append(billed)
+
+    def park(self) -> None:
+        self.parked = True
+        self.parkings += 1
+
+    def unpark(self) -> None:
+        self.parked = False
 
 
 class WallClock(LoopClock):
@@ -155,6 +174,8 @@ class Rig:
         retry: Retry | None = None,
         credentials: CredentialsSource | None = None,
         clock: WallClock | None = None,
+        fallback: Endpoint | None = None,
+        on_denied: OnDenied = "hold",
     ) -> None:
         self.service = Service(script)
         self.metrics = Metrics()
@@ -170,6 +191,8 @@ class Rig:
             hold_probe_seconds=30.0,
             clock=clock or WallClock(),
             metrics=self.metrics,
+            fallback=fallback,
+            on_denied=on_denied,
             chance=lambda: 1.0,
         )
 

@@ -9,7 +9,7 @@ import pytest
 from consumer.errors import ContentRefused, LaneClosed, RouteError
 from consumer.event import Event, Image
 from consumer.moderation.judge import ServiceJudge
-from consumer.moderation.services import KNOWN
+from consumer.moderation.protocol.services import KNOWN
 from consumer.policy import Policy
 from consumer.routing import Route
 from consumer.verdict import Judgement, RiskLevel

@@ -163,3 +163,17 @@ def test_a_bucket_without_tokens_is_refused() -> None:
     """A limit of zero would wait for ever, so it cannot be made."""
     with pytest.raises(ValueError, match="at least one"):
         Bucket(0, jitter_seconds=0.0, clock=virtual_time.LoopClock())
+
+
+def test_a_free_token_can_be_seen_without_taking_it() -> None:
+    """Whoever asks whether a token is free learns it, and takes none."""
+
+    async def main() -> list[bool]:
+        bucket = Bucket(1, jitter_seconds=0.0, clock=virtual_time.LoopClock())
+        seen = [bucket.free(), bucket.free()]
+        await bucket.acquire()
+        seen.append(bucket.free())
+        await asyncio.sleep(1)
+        return [*seen, bucket.free()]
+
+    assert virtual_time.run(main()) == [True, True, False, True]

@@ -29,7 +29,9 @@ _OWN = "  credentials:\n    access_key_id: LTAI-example\n    access_key_secret: 
 
 
 def _secret(loaded: Loaded) -> str:
-    return loaded.settings.moderation.credentials.access_key_secret.get_secret_value()
+    secret = loaded.settings.moderation.credentials.access_key_secret
+    assert secret is not None
+    return secret.get_secret_value()
 
 
 def test_a_secret_from_a_file_named_in_yaml(good: str, read: Callable[..., Loaded], tmp_path: Path) -> None:

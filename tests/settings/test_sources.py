@@ -87,7 +87,7 @@ def test_the_environment_alone_is_enough() -> None:
         },
     )
     assert loaded.settings.kafka.bootstrap_servers == ["a:9092", "b:9092"]
-    assert loaded.settings.moderation.credentials.access_key_secret.get_secret_value() == "secret"
+    assert loaded.settings.moderation.credentials.access_key_id == "id"
 
 
 def test_a_variable_names_the_file(good: str, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import itertools
 import json
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from consumer.simulator.backend import Backend, Call, Reply, Request
 from consumer.simulator.settings import SimulatorSettings
 
 
-__all__ = ["Bench", "StillClock", "form", "signed"]
+__all__ = ["Bench", "StillClock", "form", "query", "signed"]
 
 
 START = 1_767_323_045.0  # 2026-01-02T03:04:05Z
@@ -44,18 +44,24 @@ def form(service: str, **parameters: Any) -> bytes:
     return urlencode({"Service": service, "ServiceParameters": json.dumps(parameters)}).encode()
 
 
+def query(parameters: dict[str, str]) -> str:
+    """A query as it is signed."""
+    return "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(parameters.items()))
+
+
 def signed(
     action: str,
     body: bytes,
     *,
     now: float,
+    query: str = "",
     host: str = "127.0.0.1",
     key: str = "testid",
     secret: str = "testsecret",
     unsigned: tuple[str, ...] = (),
     **more: str,
 ) -> dict[str, str]:
-    """Headers of a call without a query, signed as the page of the V3 signature says.
+    """Headers of a call, signed as the page of the V3 signature says; `query` as it is signed.
 
     `more` are headers to send and sign (`_` for `-`), or to replace; `unsigned` are sent and left out of the signature.
     """
@@ -66,12 +72,12 @@ def signed(
         "x-acs-date": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "x-acs-signature-nonce": f"nonce-{next(_NONCES)}",
         "x-acs-content-sha256": hashlib.sha256(body).hexdigest(),
-        "content-type": "application/x-www-form-urlencoded",
+        **({"content-type": "application/x-www-form-urlencoded"} if body else {}),
         **{name.replace("_", "-"): value for name, value in more.items()},
     }
     names = sorted(headers.keys() - set(unsigned))
     lines = "".join(f"{name}:{headers[name]}\n" for name in names)
-    canonical = f"POST\n/\n\n{lines}\n{';'.join(names)}\n{headers['x-acs-content-sha256']}"
+    canonical = f"POST\n/\n{query}\n{lines}\n{';'.join(names)}\n{headers['x-acs-content-sha256']}"
     to_sign = f"ACS3-HMAC-SHA256\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     signature = hmac.new(secret.encode(), to_sign.encode(), "sha256").hexdigest()
     headers["authorization"] = (
@@ -109,3 +115,20 @@ class Bench:
     def image(self, url: Any, service: str = "baselineCheck_global", **parameters: Any) -> dict[str, Any]:
         """The answer of an image service."""
         return self.ask("ImageModeration", service, imageUrl=url, **parameters)
+
+    def reply(self, action: str, **parameters: str) -> Reply:
+        """What comes back for a well-signed call whose parameters stand in the query."""
+        text = query(parameters)
+        headers = signed(action, b"", now=self.clock.now(), query=text)
+        return self.send(Request("POST", f"/?{text}" if text else "/", headers, b""))
+
+    def submit(self, service: str = "post_text_image_detection", **parameters: Any) -> dict[str, Any]:
+        """The answer to a submission of a multimodal task."""
+        reply = self.reply("MultimodalAsyncModeration", Service=service, ServiceParameters=json.dumps(parameters))
+        answer: dict[str, Any] = json.loads(reply.body)
+        return answer
+
+    def result(self, task_id: str) -> dict[str, Any]:
+        """The answer to a query for the result of a task."""
+        answer: dict[str, Any] = json.loads(self.reply("DescribeMultimodalModerationResult", ReqId=task_id).body)
+        return answer

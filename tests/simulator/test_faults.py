@@ -17,6 +17,8 @@ WRITTEN = [
     "reset_billed,count=3,service=baselineCheck_global",
     "slow,seconds=2.5,operation=TextModerationPlus",
     "garbage",
+    "callback_late,seconds=60",
+    "task_never,share=0.5",
 ]
 
 
@@ -85,3 +87,12 @@ def test_a_share_is_about_that_share() -> None:
     """A share of 0.2 befalls about a fifth of the calls."""
     faults = Faults([Fault("reset", share=0.2)], seed=7)
     assert sum(faults.strike("op", "service") is not None for _ in range(10_000)) == pytest.approx(2000, rel=0.1)
+
+
+def test_a_call_its_task_and_its_callback_each_have_their_faults() -> None:
+    """A fault strikes where its kind belongs, and is not used up elsewhere."""
+    faults = Faults([Fault("callback_forged", count=1), Fault("task_lost", count=1), Fault("reset", count=1)])
+    call = ("MultimodalAsyncModeration", "post_text_image_detection")
+    struck = [faults.strike(*call, kinds) for kinds in (module.OF_CALLS, module.OF_TASKS, module.OF_CALLBACKS)]
+    assert [fault and fault.kind for fault in struck] == ["reset", "task_lost", "callback_forged"]
+    assert faults.strike(*call, KINDS) is None

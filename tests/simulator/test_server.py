@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from consumer.clock import SystemClock
 from consumer.simulator import Fault, Latency, Simulator, SimulatorSettings
+from consumer.simulator.objects import MAX_UPLOAD_BYTES
 from tests.simulator.plain import StillClock, form, signed
 
 
@@ -207,6 +209,9 @@ def test_the_ledger_and_the_statistics_can_be_fetched() -> None:
             assert (status, stats["requests"]) == (200, 3)
             assert stats["codes"] == {"TextModerationPlus": {"200": 1, "588": 2}}
             assert stats["quota"]["text"]["most_arrived_in_a_second"] == 3
+            assert stats["tasks"] == client.simulator.tasks.to_dict()
+            assert stats["uploads"] == client.simulator.uploads.to_dict()
+            assert stats["callbacks"] == {}
 
     asyncio.run(main())
 
@@ -271,7 +276,49 @@ def test_a_port_that_is_taken_is_an_error() -> None:
     asyncio.run(main())
 
 
-def test_an_unknown_dialect_is_an_error() -> None:
-    """A dialect that does not exist is refused where it is chosen."""
-    with pytest.raises(ValueError, match="no dialect"):
-        SimulatorSettings(dialect="klingon")  # type: ignore[arg-type]  # what a caller without a type checker may do
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dialect": "klingon"},
+        {"task_polls": -1},
+        {"too_early_seconds": -1},
+        {"callback_interval_seconds": 0},
+        {"upload_token_seconds": 0},
+    ],
+)
+def test_settings_that_make_no_sense_are_an_error(settings: dict[str, Any]) -> None:
+    """What cannot be is refused where it is chosen."""
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        SimulatorSettings(**settings)
+
+
+def test_a_body_that_is_too_large_is_not_kept() -> None:
+    """An upload above what the stand-in takes is refused, and the connection is of use for the next call."""
+
+    async def main() -> None:
+        async with simulated(verify=False) as client:
+            url = f"{client.simulator.url}/simulator-uploads/upload/x"
+            content = bytes(MAX_UPLOAD_BYTES + 1)
+            async with client.session.put(url, data=io.BytesIO(content)) as answer:
+                assert (answer.status, b"EntityTooLarge" in await answer.read()) == (400, True)
+            assert client.simulator.uploads.uploads == 0
+            assert (await client.call())[0] == 200
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["reset", "hang"])
+def test_an_upload_that_gets_no_answer(kind: str) -> None:
+    """A fault of an upload breaks its connection like that of a call."""
+
+    async def main() -> None:
+        async with simulated(faults=(Fault(kind, operation="PutObject"),), verify=False) as client:
+            url = f"{client.simulator.url}/simulator-uploads/upload/x"
+            put = asyncio.create_task(client.session.put(url, data=b"x").__aenter__())
+            while not client.simulator.stats.count(kind):
+                await asyncio.sleep(0)
+            await client.simulator.stop()
+            with pytest.raises(aiohttp.ClientError):
+                await put
+
+    asyncio.run(main())

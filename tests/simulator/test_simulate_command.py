@@ -12,8 +12,46 @@ import urllib.request
 import pytest
 from click.testing import CliRunner
 
+from consumer.cli import simulate
 from consumer.cli.simulate import command
+from consumer.simulator import Fault, Latency, SimulatorSettings
+from consumer.simulator.faults import KINDS
 from tests.simulator.plain import form
+
+
+def test_its_help_fits_a_screen() -> None:
+    """The help is 50 lines at the most on a terminal of 80 columns, and names each kind of fault."""
+    shown = CliRunner().invoke(command, ["--help"], terminal_width=80).output
+    assert len(shown.splitlines()) <= 50
+    assert [kind for kind in KINDS - {"code"} if kind.removeprefix("callback") not in shown] == []
+
+
+def test_options_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option is the setting it says; a quota of 0 is none, and those not named are the pages' own."""
+    served: list[SimulatorSettings] = []
+
+    async def serve(settings: SimulatorSettings) -> None:
+        served.append(settings)
+
+    monkeypatch.setattr(simulate, "_serve", serve)
+    arguments = """--port 0 --latency-ms 20-80 --task-ms 500 --task-polls 2 --quota text=0 --quota multimodal_submit=5
+        --account-id 42 --callback-interval 0.5 --callback-data --translation --dialect table --fault task_lost"""
+    assert CliRunner().invoke(command, arguments.split()).exit_code == 0
+    assert served == [
+        SimulatorSettings(
+            latency=Latency(20, 80),
+            task_latency=Latency(500),
+            task_polls=2,
+            text_per_second=None,
+            multimodal_submit_per_second=5,
+            account_id="42",
+            callback_interval_seconds=0.5,
+            callback_envelope=False,
+            translation=True,
+            dialect="table",
+            faults=(Fault("task_lost"),),
+        )
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -45,6 +83,11 @@ def test_it_says_where_it_is_and_what_it_billed(number: signal.Signals) -> None:
         (["--latency-ms", "fast"], "no latency"),
         (["--port", "70000"], "70000"),
         (["--dialect", "klingon"], "klingon"),
+        (["--quota", "text"], "no quota"),
+        (["--quota", "video=5"], "no quota"),
+        (["--task-ms", "soon"], "no latency"),
+        (["--task-polls", "-1"], "-1"),
+        (["--callback-interval", "0"], "above 0"),
     ],
 )
 def test_a_bad_option_is_a_message_and_exit_code_2(arguments: list[str], said: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consumer.simulator.operations import image, text
+from consumer.simulator.operations import image, multimodal, result, text, upload_token
 
 
 if TYPE_CHECKING:
@@ -14,4 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["OPERATIONS"]
 
 
-OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in (text.OPERATION, image.OPERATION)}
+OPERATIONS: dict[str, Operation] = {
+    module.OPERATION.name: module.OPERATION for module in (text, image, multimodal, result, upload_token)
+}

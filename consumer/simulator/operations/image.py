@@ -1,23 +1,24 @@
-"""ImageModeration: the synchronous image services. No image is ever fetched: the verdict is in the URL."""
+"""ImageModeration: the synchronous image services."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from consumer.simulator import services, truth
-from consumer.simulator.operations.operation import Answer, Bill, Operation
+from consumer.simulator import services
+from consumer.simulator.ledger import Bill
+from consumer.simulator.operations.image_extra import INFO_TYPES, extra_of
+from consumer.simulator.operations.operation import Answer, Asked, Operation
 from consumer.simulator.operations.parameters import data_id_fault, info_types, service_parameters
+from consumer.simulator.operations.picture import picture_fault, see
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from consumer.simulator import truth
 
 
 __all__ = ["OPERATION"]
 
 
-_INFO_TYPES = frozenset({"customImage", "textInImage", "publicFigure", "logoData"})
-_URL_LIMIT = 2048
 _REFERER_LIMIT = 256
 _MESSAGES = {
     200: "OK",
@@ -34,52 +35,36 @@ _MESSAGES = {
 }
 
 
-def _moderate(parameters: Mapping[str, str]) -> Answer:
-    name = parameters["Service"]
+def _moderate(call: Asked) -> Answer:
+    name = call.parameters["Service"]
     if not name:
         return Answer(400, "Service is empty")
     service = services.find("ImageModeration", name)
     if service is None:
         return Answer(401, f"Service {name!r} is not a service of ImageModeration")
-    if not parameters["ServiceParameters"]:
+    if not call.parameters["ServiceParameters"]:
         return Answer(400, "ServiceParameters is empty")
-    asked = service_parameters(parameters["ServiceParameters"])
+    asked = service_parameters(call.parameters["ServiceParameters"])
     if asked is None:
         return Answer(401, "ServiceParameters is not a JSON object")
-    wrong = _source_fault(asked) or _referer_fault(asked) or data_id_fault(asked)
+    wrong = picture_fault(asked) or _referer_fault(asked) or data_id_fault(asked)
     if wrong is not None:
         return Answer(*wrong)
-    extras = info_types(asked, _INFO_TYPES)
+    extras = info_types(asked, INFO_TYPES)
     if extras is None:
         return Answer(401, f"infoType {asked['infoType']!r} is unknown")
 
-    seen = truth.image(asked.get("imageUrl") or asked["ossObjectName"], service.labels)
+    seen = see(asked, service.labels, call.account.objects)
     if seen.code != 200:
         return Answer(seen.code, _MESSAGES[seen.code])
     data: dict[str, Any] = {"RiskLevel": seen.risk_level, "Result": [_result(one) for one in seen.found]}
-    if asked.get("dataId") is not None:
-        data["DataId"] = asked["dataId"]
-    extra = _extra(seen, extras)
+    data_id = asked.get("dataId")
+    if data_id is not None:
+        data["DataId"] = data_id
+    extra = extra_of(seen, extras, service, asked.get("imageUrl") or asked["ossObjectName"])
     if extra:
         data["Ext"] = extra
-    return Answer(200, "OK", data, Bill(service.moderation_type, 1, asked.get("dataId")))
-
-
-def _source_fault(asked: dict[str, Any]) -> tuple[int, str] | None:
-    """What is wrong with the way the image is named: a URL, or an object in a bucket, and not both."""
-    url = asked.get("imageUrl")
-    bucket, name, region = (asked.get(key) for key in ("ossBucketName", "ossObjectName", "ossRegionId"))
-    if url and (bucket or name or region):
-        return 401, "imageUrl and an OSS object exclude each other"
-    if url:
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            return 401, "imageUrl is not an http or https URL"
-        return (402, f"imageUrl is longer than {_URL_LIMIT} characters") if len(url) > _URL_LIMIT else None
-    if not bucket or not name:
-        return 400, "neither imageUrl nor ossBucketName and ossObjectName are given"
-    if not all(isinstance(value, str) for value in (bucket, name, region or "")):
-        return 401, "ossBucketName, ossObjectName and ossRegionId are strings"
-    return None
+    return Answer(200, "OK", data, (Bill(service.moderation_types[0], 1),), data_id)
 
 
 def _referer_fault(asked: dict[str, Any]) -> tuple[int, str] | None:
@@ -94,31 +79,6 @@ def _result(one: truth.Found) -> dict[str, Any]:
     if one.confidence is not None:
         result["Confidence"] = one.confidence
     return result
-
-
-def _extra(seen: truth.ImageTruth, asked: frozenset[str]) -> dict[str, Any]:
-    """The auxiliary information: hits in image libraries, and the text in the image."""
-    extra: dict[str, Any] = {}
-    libraries = [one for one in seen.found if one.library is not None]
-    if "customImage" in asked and libraries:
-        extra["CustomImage"] = [
-            {"ImageId": f"image-{one.label}", "LibId": "simulator-images", "LibName": one.library} for one in libraries
-        ]
-    texts = [one for one in seen.found if one.label.removesuffix("_lib").endswith("_tii")]
-    if "textInImage" in asked and texts:
-        extra["TextInImage"] = {
-            "OcrResult": [
-                {"Text": one.description, "Location": {"X": 10, "Y": 10 + 40 * line, "W": 200, "H": 30}}
-                for line, one in enumerate(texts)
-            ],
-            "RiskWord": [one.description for one in texts if one.library is None],
-            "CustomText": [
-                {"LibId": "simulator-words", "LibName": one.library, "KeyWords": one.description}
-                for one in texts
-                if one.library is not None
-            ],
-        }
-    return extra
 
 
 OPERATION = Operation(

@@ -9,27 +9,33 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from consumer.simulator.account import Account
+    from consumer.simulator.ledger import Bill
+    from consumer.simulator.tasks import Task
 
-__all__ = ["Answer", "Bill", "Operation"]
+
+__all__ = ["Answer", "Asked", "Operation"]
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
-    """What an answer costs."""
+class Asked:
+    """What a handler is asked: the parameters, all of which were sent; by which host; of which account."""
 
-    moderation_type: str
-    units: int
-    data_id: str | None = None
+    parameters: Mapping[str, str]
+    host: str
+    account: Account
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a service says: a business code, why, the data, and the bill if there is one."""
+    """What a service says: a business code, why, the data, the bills if there are any, and the task it made of it."""
 
     code: int
     message: str
     data: dict[str, Any] | None = None
-    bill: Bill | None = None
+    bills: tuple[Bill, ...] = ()
+    data_id: str | None = None
+    task: Task | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +43,17 @@ class Operation:
     """One row of the table.
 
     `where` says whether the parameters stand in the form body or in the query: what stands elsewhere is not seen.
-    `handler` takes the parameters, all of which were sent, and answers. `quota` is the class of the account's limit it
-    counts against, `over_quota` the code of a call above it. `messages` has the usual text of each code, and
-    `message_field` the name it goes by in an answer.
+    `quota` is the class of the account's limit it counts against unless its service has one of its own, `over_quota`
+    the code of a call above it. `messages` has the usual text of each code, and `message_field` the name it goes by in
+    an answer. `billed_codes` are those that the vendor's page says are billed.
     """
 
     name: str
     where: Literal["form", "query"]
     parameters: tuple[str, ...]
-    handler: Callable[[Mapping[str, str]], Answer]
+    handler: Callable[[Asked], Answer]
     quota: str
     over_quota: int
     message_field: str
     messages: Mapping[int, str] = field(default_factory=dict)
+    billed_codes: frozenset[int] = frozenset({200})

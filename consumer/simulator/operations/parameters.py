@@ -1,4 +1,4 @@
-"""Reading `ServiceParameters`, and the rules that text and image calls share."""
+"""Reading `ServiceParameters`, and the rules that the operations share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ __all__ = ["DATA_ID_LIMIT", "data_id_fault", "info_types", "service_parameters"]
 
 
 DATA_ID_LIMIT = 64
+"""The text and the image page; the multimodal page says 128."""
 
 _DATA_ID = re.compile(r"[A-Za-z0-9_.\-]+")
 
@@ -25,15 +26,15 @@ def service_parameters(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def data_id_fault(parameters: dict[str, Any]) -> tuple[int, str] | None:
+def data_id_fault(parameters: dict[str, Any], limit: int = DATA_ID_LIMIT) -> tuple[int, str] | None:
     """What is wrong with `dataId`, as the image page's code and a sentence; None if nothing is."""
     data_id = parameters.get("dataId")
     if data_id is None:
         return None
     if not isinstance(data_id, str) or not _DATA_ID.fullmatch(data_id):
         return 401, "dataId may hold letters, digits, '_', '-' and '.'"
-    if len(data_id) > DATA_ID_LIMIT:
-        return 402, f"dataId is longer than {DATA_ID_LIMIT} characters"
+    if len(data_id) > limit:
+        return 402, f"dataId is longer than {limit} characters"
     return None
 
 

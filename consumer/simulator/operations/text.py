@@ -1,43 +1,39 @@
-"""TextModerationPlus: the large-model text services.
+"""TextModerationPlus: the text services, by large models and by rules.
 
-The text page has one code for every bad parameter, 400; what is wrong stands in the message.
+Characters are code points: the pages do not say how they count. The text page has one code for every bad parameter,
+400; what is wrong stands in the message.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from consumer.simulator import services, truth
-from consumer.simulator.operations.operation import Answer, Bill, Operation
+from consumer.simulator.ledger import Bill
+from consumer.simulator.operations.operation import Answer, Asked, Operation
 from consumer.simulator.operations.parameters import data_id_fault, info_types, service_parameters
+from consumer.simulator.operations.translation import language_of, translate
 
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = ["OPERATION"]
 
-
-__all__ = ["CONTENT_LIMIT", "OPERATION"]
-
-
-CONTENT_LIMIT = 2000
-"""Code points; the text page says characters."""
 
 _INFO_TYPES = frozenset({"llmContent"})
 _CHARACTERS_A_UNIT = 1000
 
 
-def _moderate(parameters: Mapping[str, str]) -> Answer:
-    service = services.find("TextModerationPlus", parameters["Service"])
+def _moderate(call: Asked) -> Answer:
+    service = services.find("TextModerationPlus", call.parameters["Service"])
     if service is None:
-        return Answer(400, f"Service {parameters['Service']!r} is not a service of TextModerationPlus")
-    asked = service_parameters(parameters["ServiceParameters"])
+        return Answer(400, f"Service {call.parameters['Service']!r} is not a service of TextModerationPlus")
+    asked = service_parameters(call.parameters["ServiceParameters"])
     if asked is None:
         return Answer(400, "ServiceParameters is not a JSON object")
     content = asked.get("content")
     if not isinstance(content, str) or not content:
         return Answer(400, "content is empty")
-    if len(content) > CONTENT_LIMIT:
-        return Answer(400, f"content is longer than {CONTENT_LIMIT} characters")
+    if len(content) > service.max_characters:
+        return Answer(400, f"content is longer than {service.max_characters} characters")
     wrong = data_id_fault(asked)
     if wrong is not None:
         return Answer(400, wrong[1])
@@ -55,9 +51,13 @@ def _moderate(parameters: Mapping[str, str]) -> Answer:
         data["AccountId"] = asked["accountId"]
     if "llmContent" in extras:
         data["Ext"] = {"LlmContent": {"OutputText": "; ".join(one.description for one in found.found)}}
-    per_thousand = service.moderation_type == "text_llm_advanced"
+    if call.account.settings.translation and service.labels == "text_international":
+        data["DetectedLanguage"] = language_of(content)
+        data["TranslatedContent"] = translate(content)
+    (moderation_type,) = service.moderation_types
+    per_thousand = moderation_type == "text_llm_advanced"
     units = -(-len(content) // _CHARACTERS_A_UNIT) if per_thousand else 1
-    return Answer(200, "OK", data, Bill(service.moderation_type, units, asked.get("dataId")))
+    return Answer(200, "OK", data, (Bill(moderation_type, units),), asked.get("dataId"))
 
 
 def _result(one: truth.Found) -> dict[str, Any]:

@@ -122,3 +122,48 @@ def test_service_parameters_are_a_json_object(parameters: str, code: int) -> Non
     body = f"Service=baselineCheck_global&ServiceParameters={parameters}".encode()
     reply = bench.send(bench.request("ImageModeration", body))
     assert f'"Code":{code}'.encode() in reply.body
+
+
+def test_figures_and_logos_come_when_asked_for() -> None:
+    """`publicFigure` and `logoData` add who and what is shown, each with its place, and not what is only written."""
+    bench = Bench()
+    labels = "political_politicalFigure_2,political_prohibitedPerson_tii,religion_logo,pt_logo"
+    url = f"{URL}/medium/{labels}.jpg"
+    assert "Ext" not in bench.image(url)["Data"]
+    extra = bench.image(url, infoType="publicFigure,logoData")["Data"]["Ext"]
+    (figure,) = extra.pop("PublicFigure")
+    assert figure == {
+        "FigureName": "Political figure",
+        "FigureId": "figure-political_politicalFigure_2",
+        "Location": [{"X": 10, "Y": 10, "W": 200, "H": 30}],
+    }
+    assert [one["Logo"] for one in extra.pop("LogoData")] == [
+        [{"Name": "Religious logo", "Label": "religion_logo", "Confidence": 80.25}],
+        [{"Name": "Logo", "Label": "pt_logo", "Confidence": 80.25}],
+    ]
+    assert extra == {}
+    assert "Ext" not in bench.image(f"{URL}/cat.jpg", infoType="publicFigure,logoData")["Data"]
+
+
+def test_some_services_add_their_own_without_being_asked() -> None:
+    """A generated image has its generator's label, a face its features, and a large model says what it saw."""
+    bench = Bench()
+
+    def extra(name: str, service: str) -> dict[str, Any]:
+        found: dict[str, Any] = bench.image(f"{URL}/{name}.jpg", service)["Data"].get("Ext", {})
+        return found
+
+    assert extra("aigc", "aigcDetector")["AigcData"]["AIGC"]["Label"] == "1"
+    assert extra("photo", "aigcDetector_global") == {}
+    assert extra("face-1", "faceDetect_pro_global")["FaceData"][0]["Age"] == 30
+    assert extra("surface", "faceDetect_global") == {}
+    assert extra("violent_gun", "baselineCheckByVL") == {"VlContent": {"OutputText": "Guns"}}
+
+
+def test_image_services_of_large_models_have_a_quota_of_their_own() -> None:
+    """The 51st image of a second is refused to them, while other image services go on."""
+    bench = Bench()
+    codes = [bench.image(f"{URL}/1.jpg", "postImageCheckByVL")["Code"] for _ in range(51)]
+    assert codes == [200] * 50 + [403]
+    assert bench.image(f"{URL}/1.jpg", "postImageCheckByVL_global")["Code"] == 403
+    assert bench.image(f"{URL}/1.jpg", "baselineCheck")["Code"] == 200

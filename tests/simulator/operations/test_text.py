@@ -70,6 +70,8 @@ def test_a_copy_made_in_the_console_behaves_like_its_original() -> None:
         ({"content": None}, "content is empty"),
         ({"content": 7}, "content is empty"),
         ({"content": "x" * 2001}, "longer than 2000"),
+        ({"content": "x" * 601, "service": "nickname_detection_pro"}, "longer than 600"),
+        ({"content": "x" * 5001, "service": "llm_response_moderation"}, "longer than 5000"),
         ({"content": "x", "dataId": "a b"}, "dataId may hold"),
         ({"content": "x", "dataId": "x" * 65}, "dataId is longer than 64"),
         ({"content": "x", "infoType": "customImage"}, "infoType"),
@@ -106,6 +108,9 @@ def test_service_parameters_are_a_json_object(parameters: str) -> None:
         ("aigc_moderation_byllm", 2000, 1),
         ("ugc_moderation_byllm_cb", 1000, 1),
         ("ugc_moderation_byllm_cb", 1001, 2),
+        ("ugc_moderation_byllm_global", 2000, 1),
+        ("llm_response_moderation", 5000, 1),
+        ("nickname_detection_pro", 600, 1),
     ],
 )
 def test_text_is_billed_by_the_call_or_by_started_thousands(service: str, length: int, units: int) -> None:
@@ -113,3 +118,29 @@ def test_text_is_billed_by_the_call_or_by_started_thousands(service: str, length
     bench = Bench()
     assert bench.text("世" * length, service)["Code"] == 200
     assert bench.backend.ledger.services[service].units == units
+
+
+@pytest.mark.parametrize(
+    ("content", "language", "translated"),
+    [
+        ("hola, comprar armas", "es", "hola, buy a gun"),
+        ("ยาเสพติด ซื้อยาเสพติด", "th", "ยาเสพติด buy cocaine"),
+        ("カタカナ", "ja", "カタカナ"),
+        ("good morning", "en", "good morning"),
+        ("你好", "zh", "你好"),
+    ],
+)
+def test_an_account_may_have_translation(content: str, language: str, translated: str) -> None:
+    """With translation on, texts of international services come with their language and an English text."""
+    data = Bench(translation=True).text(content, "ugc_moderation_byllm_cb")["Data"]
+    assert (data["DetectedLanguage"], data["TranslatedContent"]) == (language, translated)
+
+
+def test_translation_is_for_international_services_of_accounts_that_have_it() -> None:
+    """Neither a mainland service nor an account without it says anything about language."""
+    for data in (
+        Bench(translation=True).text("hola")["Data"],
+        Bench().text("hola", "ugc_moderation_byllm_cb")["Data"],
+    ):
+        assert "TranslatedContent" not in data
+        assert "DetectedLanguage" not in data

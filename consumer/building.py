@@ -1,0 +1,104 @@
+"""Settings → the parts that judge events: what the sidecar and an embedded moderator have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consumer.moderation.calling.client import ModerationClient
+from consumer.moderation.protocol.billing import price_list
+from consumer.moderation.protocol.endpoints import endpoint_for, fallback_for, region_of
+from consumer.moderation.protocol.services import default_routes, resolve
+from consumer.policy import Policy
+from consumer.quota import Bucket
+from consumer.routing import Route, When
+from consumer.verdict import RiskLevel
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from consumer.clock import Clock
+    from consumer.metrics import Metrics
+    from consumer.moderation.calling.transport import Transport
+    from consumer.moderation.credentials import CredentialsSource
+    from consumer.moderation.protocol.services import Quota
+    from consumer.settings import EmbeddedSettings
+    from consumer.verdict import Action
+
+
+__all__ = ["buckets", "moderation_client", "policy", "routes"]
+
+
+def routes(settings: EmbeddedSettings) -> tuple[Route, ...]:
+    """The configured routes, or the default ones for the region."""
+    if not settings.routes:
+        own = settings.moderation
+        return default_routes(own.region or region_of(endpoint_for(None, own.network, own.endpoint)))
+    return tuple(
+        Route(
+            one.name,
+            tuple(one.services),
+            When(
+                kinds=frozenset(one.when.kind),
+                origins=frozenset(one.when.origin),
+                languages=frozenset(tag.lower() for tag in one.when.language),
+                topics=frozenset(one.when.topic),
+                has_text=one.when.has_text,
+                has_images=one.when.has_images,
+            ),
+        )
+        for one in settings.routes
+    )
+
+
+def policy(settings: EmbeddedSettings) -> Policy:
+    """The configured policy."""
+    own = settings.policy
+    levels: dict[RiskLevel, Action] = {
+        RiskLevel.NONE: own.none,
+        RiskLevel.LOW: own.low,
+        RiskLevel.UNKNOWN: own.unknown,
+        RiskLevel.MEDIUM: own.medium,
+        RiskLevel.HIGH: own.high,
+    }
+    return Policy(levels, dict(own.labels))
+
+
+def buckets(settings: EmbeddedSettings, clock: Clock) -> Mapping[Quota, Bucket]:
+    """A bucket for each of the account's limits."""
+    quota = settings.quota
+    limits: dict[Quota, int] = {
+        "text": quota.text_per_second,
+        "image": quota.image_per_second,
+        "image_llm": quota.image_llm_per_second,
+        "multimodal_submit": quota.multimodal_submit_per_second,
+        "multimodal_query": quota.multimodal_query_per_second,
+    }
+    return {name: Bucket(limit, jitter_seconds=quota.jitter_seconds, clock=clock) for name, limit in limits.items()}
+
+
+def moderation_client(
+    settings: EmbeddedSettings,
+    *,
+    transport: Transport,
+    tokens: Mapping[Quota, Bucket],
+    clock: Clock,
+    metrics: Metrics,
+    credentials: CredentialsSource,
+) -> ModerationClient:
+    """The client of the moderation service, as configured."""
+    own = settings.moderation
+    return ModerationClient(
+        transport,
+        endpoint=endpoint_for(own.region, own.network, own.endpoint),
+        credentials=credentials,
+        tokens=tokens,
+        prices=price_list(own.prices),
+        retry=own.retry,
+        hold_probe_seconds=own.hold_probe_seconds,
+        fallback=fallback_for(own.fallback_endpoint),
+        on_denied=own.on_denied,
+        services=resolve(own.services),
+        clock=clock,
+        metrics=metrics,
+    )

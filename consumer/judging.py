@@ -1,0 +1,181 @@
+"""All that judges events, put together and running: client, quotas, credentials, tasks, threads and callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from consumer.building import buckets, moderation_client
+from consumer.callbacks import CallbackServer
+from consumer.moderation.calling.transport import AiohttpTransport
+from consumer.moderation.credentials import source_from
+from consumer.moderation.images.upload import Uploader, in_region, prepared
+from consumer.moderation.judge import ServiceJudge
+from consumer.moderation.protocol.endpoints import endpoint_for, region_of
+from consumer.moderation.protocol.services import resolve
+from consumer.moderation.tasks.board import TaskBoard
+from consumer.moderation.tasks.seeds import CallbackAddresses
+from consumer.moderation.tasks.store import MemoryTaskStore
+from consumer.moderation.tasks.task import Place
+from consumer.moderation.thread_judge import ThreadJudge
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from consumer.clock import Clock
+    from consumer.event import Event
+    from consumer.metrics import Metrics
+    from consumer.moderation.calling.client import ModerationClient
+    from consumer.moderation.calling.hold import Hold
+    from consumer.moderation.protocol.services import Quota
+    from consumer.moderation.tasks.store import TaskStore
+    from consumer.quota import Bucket
+    from consumer.record import Record
+    from consumer.settings import EmbeddedSettings
+    from consumer.settings.models import Callbacks
+
+
+__all__ = ["Judging"]
+
+
+class Judging:
+    """Enter it to have everything built and connected; keep `run` in a task for as long as events are judged.
+
+    The sidecar and an embedded moderator stand on the same one. `store` is where submitted tasks are remembered;
+    `reread` reads the settings again, for a key in a file that may be replaced while the program runs.
+    """
+
+    judge: ServiceJudge
+    client: ModerationClient
+    board: TaskBoard
+
+    def __init__(
+        self,
+        settings: EmbeddedSettings,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        store: TaskStore | None = None,
+        reread: Callable[[], EmbeddedSettings] | None = None,
+    ) -> None:
+        self.buckets: Mapping[Quota, Bucket] = buckets(settings, clock)
+        self.started = asyncio.Event()
+        self.callback_port: int | None = None
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._store = store or MemoryTaskStore()
+        self._reread = reread
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Build and connect everything.
+
+        Raises:
+            StartError: the credentials cannot be had, or the port for callbacks cannot be opened.
+        """
+        settings, clock, metrics, reread = self._settings, self._clock, self._metrics, self._reread
+        own = settings.moderation
+        async with AsyncExitStack() as stack:
+            transport = await stack.enter_async_context(AiohttpTransport(own.timeouts))
+            self._credentials = source_from(
+                own, clock=clock, metrics=metrics, reread=None if reread is None else lambda: reread().moderation
+            )
+            await self._credentials.start()
+            self.client = moderation_client(
+                settings,
+                transport=transport,
+                tokens=self.buckets,
+                clock=clock,
+                metrics=metrics,
+                credentials=self._credentials,
+            )
+            uploader = Uploader(
+                transport,
+                endpoint=endpoint_for(own.region, own.network, own.endpoint),
+                credentials=self._credentials,
+                hold=self.client.hold,
+                retry=own.retry,
+                clock=clock,
+                metrics=metrics,
+                network=own.upload_endpoint,
+            )
+            self.board = TaskBoard(
+                store=self._store,
+                query=self.client,
+                settings=settings.tasks,
+                callbacks=settings.callbacks.url is not None,
+                clock=clock,
+                metrics=metrics,
+            )
+            addresses = await self._receive_callbacks(settings.callbacks, stack)
+            place = partial(prepared, uploader=uploader)
+            region = own.region or region_of(endpoint_for(None, own.network, own.endpoint)) or ""
+            self._threads = ThreadJudge(
+                self.client,
+                self.board,
+                tokens=self.buckets["multimodal_submit"],
+                threads=settings.threads,
+                tasks=settings.tasks,
+                clock=clock,
+                metrics=metrics,
+                callbacks=addresses,
+                place=lambda event: _placed(event, uploader, region),
+            )
+            self.judge = ServiceJudge(
+                self.client, resolve(own.services), self._threads, place=place, referer=own.referer
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def hold(self) -> Hold:
+        """Which services, or the whole account, are held."""
+        return self.client.hold
+
+    async def run(self) -> None:
+        """Renew credentials, submit threads and ask for results until cancelled; `started` is set when it does.
+
+        Raises:
+            Exception: what one of these parts cannot recover from.
+        """
+        async with asyncio.TaskGroup() as tasks, self._threads:
+            tasks.create_task(self._credentials.run())
+            tasks.create_task(self.board.run())
+            self.started.set()
+            await asyncio.Event().wait()
+
+    async def settled(self, records: Iterable[Record]) -> None:
+        """The verdicts of these records are committed: nothing more needs to be remembered of them."""
+        await self.judge.forget([Place.of(record) for record in records])
+
+    async def _receive_callbacks(self, own: Callbacks, stack: AsyncExitStack) -> CallbackAddresses | None:
+        if own.url is None or own.account_id is None or own.secret is None:
+            return None
+        secret = own.secret.get_secret_value()
+        server = CallbackServer(
+            host=own.host,
+            port=own.port,
+            account_id=own.account_id,
+            secret=secret,
+            max_body_bytes=own.max_body_bytes,
+            receiver=self.board,
+            metrics=self._metrics,
+        )
+        await stack.enter_async_context(server)
+        self.callback_port = server.port
+        return CallbackAddresses(own.url, secret)
+
+
+async def _placed(event: Event, uploader: Uploader, region: str) -> Event:
+    """The event as a multimodal service reads it: local images uploaded, and each object with its region."""
+    return in_region(await prepared(event, uploader), region)

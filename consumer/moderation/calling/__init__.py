@@ -1,0 +1,1 @@
+"""Calls on their way: transport, quota, retries, holds and what they are counted as."""

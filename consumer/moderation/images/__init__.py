@@ -1,0 +1,1 @@
+"""Images of this machine: read, checked, and put where the services can see them."""

@@ -1,0 +1,136 @@
+"""Event → calls: which requests judge it, and their bytes. Pure functions that send nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from consumer.batching.long_text import Piece, cut
+from consumer.errors import ContentRefused, RouteError
+from consumer.event import data_id
+from consumer.moderation.protocol.signing import form_body
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from consumer.event import Event, Image
+    from consumer.moderation.protocol.services import Service
+
+
+__all__ = ["MAX_URL_CHARACTERS", "Call", "calls", "image_parameters", "text_of"]
+
+
+MAX_URL_CHARACTERS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one service, ready to be signed and sent as often as it takes.
+
+    `body` or `query` holds the parameters, as the operation wants them. `characters` and `images` are what is billed.
+    `offset` is where the text of this call begins in the event's text, in code points.
+    """
+
+    service: Service
+    body: bytes = b""
+    query: str = ""
+    characters: int = 0
+    images: int = 0
+    offset: int = 0
+
+
+def calls(event: Event, services: Sequence[Service], *, referer: str | None = None) -> tuple[Call, ...]:
+    """The calls that judge the whole event: its text by each text service, each image by each image service.
+
+    Args:
+        event: what was posted; its images are where the service can read them, see `consumer.moderation.images.upload`.
+        services: services of text and of images.
+        referer: what the service says where it downloads an image from, at most 256 characters.
+
+    Raises:
+        RouteError: there is nothing to judge, or something that none of the services can judge. Nothing of an event
+            passes unjudged: a caption needs a text service beside the image service, or a mapping without `text`.
+        ContentRefused: an image that no service would take; nothing was sent, and nothing paid.
+    """
+    text = text_of(event)
+    images = tuple(dict.fromkeys(event.images))
+    by_media = {service.media for service in services}
+    if not text and not images:
+        raise RouteError("there is nothing to judge: no text and no image", code="nothing_to_judge")
+    for part, there in (("text", bool(text)), ("image", bool(images))):
+        if there and part not in by_media:
+            raise RouteError(f"the route has no {part} service: this event's {part} would go unjudged", code="unjudged")
+    identity = data_id(event.id)
+    found: list[Call] = []
+    for service in services:
+        if service.media == "text":
+            found.extend(_text_calls(service, text, identity))
+        elif service.media == "image":
+            found.extend(_image_call(service, image, identity, referer) for image in images)
+    return tuple(found)
+
+
+def image_parameters(image: Image) -> dict[str, str]:
+    """How a service is told where an image is: its URL, or its object in a bucket.
+
+    Raises:
+        ContentRefused: it has neither, or a URL that no service takes.
+    """
+    if image.url is not None:
+        if len(image.url) > MAX_URL_CHARACTERS:
+            raise ContentRefused(f"an image's URL has more than {MAX_URL_CHARACTERS} characters", code="image_url")
+        if not image.url.lower().startswith(("http://", "https://")):
+            raise ContentRefused("an image's URL begins neither with http:// nor with https://", code="image_url")
+        return {"imageUrl": image.url}
+    if image.oss is None or not image.oss.bucket or not image.oss.object:
+        raise ContentRefused("an image has neither a URL nor an object in a bucket", code="image_missing")
+    place = {"ossBucketName": image.oss.bucket, "ossObjectName": image.oss.object}
+    # The service's own bucket for uploads needs no region.
+    return {**place, "ossRegionId": image.oss.region} if image.oss.region else place
+
+
+def text_of(event: Event) -> str:
+    """The text that is judged: title and text, a line each; empty where there is only white space."""
+    text = "\n".join(part for part in (event.title, event.text) if part)
+    return text if text and not text.isspace() else ""
+
+
+def _text_calls(service: Service, text: str, identity: str) -> list[Call]:
+    # Most texts are so short that there is nothing to count.
+    short = 2 * len(text) <= service.max_characters
+    pieces = [Piece(0, text)] if short else cut(text, service.max_characters)
+    return [
+        Call(
+            service,
+            _body(service, {"content": piece.text, "dataId": identity}),
+            characters=len(piece.text),
+            offset=piece.start,
+        )
+        for piece in pieces
+        if piece.text and not piece.text.isspace()
+    ]
+
+
+def _image_call(service: Service, image: Image, identity: str, referer: str | None) -> Call:
+    parameters = {**image_parameters(image), "dataId": identity}
+    if referer is not None:
+        parameters["referer"] = referer
+    return Call(service, _body(service, parameters), images=1)
+
+
+def _body(service: Service, parameters: dict[str, str]) -> bytes:
+    if service.info_type:
+        parameters["infoType"] = ",".join(service.info_type)
+    try:
+        encoded = orjson.dumps(parameters)
+    except TypeError:
+        # Half a surrogate pair has no UTF-8. What an old client cut in two is still to be judged.
+        encoded = orjson.dumps({name: _whole(value) for name, value in parameters.items()})
+    return form_body({"Service": service.name, "ServiceParameters": encoded.decode()})
+
+
+def _whole(value: str) -> str:
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
