@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -22,6 +23,7 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DataSourceRef,
+    DynamicConfigValue,
     Threshold,
     ThresholdsMode,
     ValueMap,
@@ -32,6 +34,9 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from consumer.metrics import CATALOGUE, PREFIX
 
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["OVERVIEW", "overview"]
 
@@ -103,6 +108,7 @@ def _working() -> list[Any]:
             _advice("verdicts"),
             _query(f"sum by (action) ({_rate('verdicts')})", "{{action}}"),
             stacked=True,
+            colors={"pass": "green", "review": "orange", "block": "red"},
         ),
         _lines(
             "Records read and what became of them",
@@ -296,7 +302,14 @@ def _number(
     )
 
 
-def _lines(title: str, unit: str, description: str, *queries: Any, stacked: bool = False) -> Any:
+def _lines(
+    title: str,
+    unit: str,
+    description: str,
+    *queries: Any,
+    stacked: bool = False,
+    colors: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
     panel = (
         timeseries.Panel()
         .title(title)
@@ -317,6 +330,9 @@ def _lines(title: str, unit: str, description: str, *queries: Any, stacked: bool
     )
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+    for series, color in colors.items():
+        fixed = DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})
+        panel = panel.override_by_name(series, [fixed])
     for letter, query in zip("ABCDEFGH", queries, strict=False):
         panel = panel.with_target(query.ref_id(letter))
     return panel
