@@ -20,13 +20,14 @@ from consumer.settings import Loaded, load_embedded
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from consumer.clock import Clock
     from consumer.event import Event
     from consumer.moderation.calling.hold import Standing
+    from consumer.moderation.tasks.task import Place, Task
     from consumer.settings import EmbeddedSettings
     from consumer.verdict import Action, Billed, Judgement, Label, RiskLevel
 
@@ -115,7 +116,9 @@ class Moderator:
         Raises:
             StartError: the credentials cannot be had, or the port for callbacks; its `remedy` says what to do.
         """
-        judging = Judging(self._settings, clock=self._clock, metrics=self.metrics, reread=self._reread)
+        judging = Judging(
+            self._settings, clock=self._clock, metrics=self.metrics, store=_NoStore(), reread=self._reread
+        )
         async with AsyncExitStack() as stack:
             self._judging = await stack.enter_async_context(judging)
             # No task group: it would wrap what is raised in the caller's block.
@@ -192,6 +195,19 @@ class _Claim:
 
     def unpark(self) -> None:
         """There is no window to come back to."""
+
+
+class _NoStore:
+    """Remembers no tasks: an event that is moderated again has a record of its own, and would not find them."""
+
+    async def remember(self, tasks: Sequence[Task]) -> None:
+        """Nothing is kept."""
+
+    def find(self, place: Place, fingerprint: str) -> Task | None:
+        """Nothing is found."""
+
+    async def forget(self, places: Collection[Place]) -> None:
+        """There is nothing to forget."""
 
 
 async def _end(task: asyncio.Task[None]) -> None:

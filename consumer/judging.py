@@ -68,7 +68,7 @@ class Judging:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
-        self._store = store or MemoryTaskStore()
+        self._store = MemoryTaskStore() if store is None else store
         self._reread = reread
         self._stack = AsyncExitStack()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import gc
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 import consumer
 from consumer import Event, Image, Moderator
 from consumer.errors import ContentRefused, RouteError, SettingsError, StartError
+from consumer.moderation.tasks.task import Task
 from consumer.settings import load
 from consumer.simulator import Fault, Simulator, SimulatorSettings
 from consumer.verdict import RiskLevel
@@ -95,6 +97,25 @@ def test_an_event_is_judged_and_billed() -> None:
             assert [bill.units for bill in judged.billed] == [1]
             await asyncio.gather(*(moderator.moderate(COMMENT) for _ in range(5)))
         assert simulator.ledger.billed_calls == 6
+
+    against(use)
+
+
+def test_an_event_that_is_given_up_leaves_nothing_behind() -> None:
+    """A task whose event was given up while it was submitted is not remembered: nobody will ever come for it."""
+
+    async def use(simulator: Simulator) -> None:
+        routes = [{"name": "threads", "services": ["post_text_image_detection"]}]
+        own = {"endpoint": simulator.url, "credentials": KEY}
+        async with Moderator.from_settings({"moderation": own, "routes": routes}, {}) as moderator, asyncio.timeout(30):
+            work = asyncio.create_task(moderator.moderate(Event("1", "post", text="Hello")))
+            while not simulator.ledger.billed_calls:
+                await asyncio.sleep(0)
+            work.cancel()
+            while not moderator.metrics.totals("billed_units"):
+                await asyncio.sleep(0.01)
+            kept = [one for one in gc.get_objects() if isinstance(one, Task)]
+            assert not [one for one in kept if one.place.topic == ""]
 
     against(use)
 

@@ -228,10 +228,14 @@ class Engine:
 
     def _ready(self) -> list[Partition]:
         """The lanes that may bring more, in turn, and no more of them than the memory budget has room for."""
-        if self._paused() or not self._has_room():
+        paused = self._paused()
+        # A pause ends when a record that waits finds out that it may: where none does, one lane has to bring some.
+        if (paused and self._held) or not self._has_room():
             return []
         lanes = self._open_lanes()
-        room = max(1, (self._limits.memory_budget_bytes - self._held_bytes) // self._limits.fetch_bytes)
+        room = (
+            1 if paused else max(1, (self._limits.memory_budget_bytes - self._held_bytes) // self._limits.fetch_bytes)
+        )
         if len(lanes) > room:
             self._turn = (self._turn + room) % len(lanes)
             lanes = (lanes[self._turn :] + lanes[: self._turn])[:room]
@@ -335,8 +339,10 @@ class Engine:
     # Letting go
 
     def _finish(self, work: Work) -> None:
-        work.lane.finish(work)
-        self._let_go(work)
+        # An acknowledgement may come after its lane was given up, and all that was held for it with it.
+        if work in work.lane.works:
+            work.lane.finish(work)
+            self._let_go(work)
 
     def _release(self, work: Work) -> None:
         if work in work.lane.works:

@@ -81,6 +81,9 @@ class Work:
         if not self.parked:
             self.parked = self.noted = True
             self.lane.parking(1)
+            if self.lane.state in (LaneState.DRAINING, LaneState.GONE) and self.task is not None:
+                # It was paid for when the drain began; now that it is recorded, its next owner goes on with it.
+                self.task.cancel()
 
     def unpark(self) -> None:
         """The wait is over."""

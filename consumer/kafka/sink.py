@@ -118,6 +118,7 @@ class KafkaSink:
         self._quiet.set()
         self._usable = asyncio.Event()
         self._broken = False
+        self._failure: Stuck | None = None
         self._replacing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -162,6 +163,9 @@ class KafkaSink:
             return entry.future
         while True:
             await self._usable.wait()
+            if self._failure is not None:
+                entry.future.set_exception(self._failure)
+                return entry.future
             producer = self._producer
             try:
                 acknowledged = await _hand_over(producer, record)
@@ -264,9 +268,9 @@ class KafkaSink:
                     break
                 await self._send_again(entry)
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait have to hear of it
-            self._fail_all(Stuck(f"no producer could be started: {error!r}"))
-        else:
-            self._usable.set()
+            self._failure = Stuck(f"no producer could be started: {error!r}")
+            self._fail_all(self._failure)
+        self._usable.set()
 
     async def _send_again(self, entry: _Unacknowledged) -> None:
         """Send a record once more; a suspect alone, so that a refusal is its own."""

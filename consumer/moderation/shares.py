@@ -24,7 +24,7 @@ __all__ = ["Share", "no_task", "share_judgement"]
 @dataclass(frozen=True, slots=True)
 class Share:
     """One event's share in a task. `paths` are the places of all events in the call, as far as they are known: after
-    a restart it is this event's own.
+    a restart it is this event's own, and the last one in its list.
     """
 
     task: Task

@@ -158,6 +158,7 @@ class ThreadJudge:
         self._resumed = metrics.counter("tasks_resumed")
         self._gathers = threads.max_age_seconds > 0
         self._group: asyncio.TaskGroup | None = None
+        self._stopped = False
         self._owned: set[asyncio.Task[None]] = set()
         self._seats: set[_Seat] = set()
         self._stack = AsyncExitStack()
@@ -181,7 +182,7 @@ class ThreadJudge:
             task.cancel()
         for seat in self._seats:
             seat.fail(LaneClosed("the judge was stopped"))
-        self._group = None
+        self._group, self._stopped = None, True
         return await self._stack.__aexit__(kind, error, trace)
 
     async def judge(self, event: Event, service: Service, claim: Claim, scope: str) -> Judgement:
@@ -224,7 +225,7 @@ class ThreadJudge:
         known = self._board.find(Place.of(claim.record), mark)
         if known is not None:
             self._resumed.labels(known.service).inc()
-            return Share(known, (known.path,))
+            return Share(known, tuple(dict.fromkeys((known.path, known.last_path or known.path))))
         seat = _Seat(event, claim, mark, self._clock.monotonic(), asyncio.get_running_loop().create_future())
         self._seats.add(seat)
         try:
@@ -259,6 +260,8 @@ class ThreadJudge:
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         if self._group is None:
             work.close()
+            if self._stopped:
+                raise LaneClosed("the judge was stopped")
             raise RuntimeError("the judge is not open: use it with `async with`")
         task = self._group.create_task(work)
         self._owned.add(task)
@@ -330,6 +333,7 @@ class ThreadJudge:
                 attempts=submitted.attempts,
                 billed=submitted.billed if seat is aboard[0] else (),
                 request_id=submitted.request_id,
+                last_path=max(one for one in paths if len(one) == len(path) and one[:-1] == path[:-1]),
             )
             for seat, path in zip(aboard, paths, strict=True)
         ]

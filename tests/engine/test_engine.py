@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from consumer.engine.engine import Engine
+    from consumer.engine.ports import Claim
     from consumer.event import Event
+    from consumer.routing import Route
 
 
 async def run_until_done(made: Engine, cluster: Cluster, *, limit_seconds: float = 600) -> None:
@@ -332,27 +334,79 @@ def test_an_answer_for_a_lost_partition_is_discarded_and_counted() -> None:
 
 
 def test_while_paused_nothing_is_taken_and_the_membership_is_kept() -> None:
-    """During a hold no record is taken, yet the source is polled all the time."""
+    """During a hold no record is taken beside the one that waits for its end, yet the source is polled all the time."""
     cluster = Cluster()
     cluster.fill(10)
-    judge, source = ScriptedJudge(), MemorySource(cluster)
-    holding = True
+    over = asyncio.Event()
+    judge, source = ScriptedJudge(lambda _: _unless(over)), MemorySource(cluster, chunk=1)
 
     async def main() -> None:
-        nonlocal holding
-        made = engine(cluster, judge, source=source, paused=lambda: holding)
+        made = engine(cluster, judge, source=source, paused=lambda: not over.is_set())
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(made.run(stop))
             await asyncio.sleep(3600)
-            assert not judge.judged
+            assert len(judge.judged) == 1
             assert len(source.polled_ready) >= 3600
-            holding = False
+            over.set()
             await asyncio.sleep(5)
             stop.set()
 
     virtual_time.run(main())
     assert len(judge.judged) == 10
+
+
+def test_a_hold_outlives_a_rebalance_by_no_longer_than_its_cause() -> None:
+    """When those who wait for the end of a hold are given up with their partition, others come to find out about it."""
+    cluster = Cluster()
+    cluster.fill(3)
+    holding = repaired = False
+
+    class Gate(ScriptedJudge):
+        async def judge(self, event: Event, route: Route, claim: Claim) -> Judgement:
+            nonlocal holding
+            while not repaired:
+                holding = True
+                await asyncio.sleep(30)
+            holding = False
+            return await super().judge(event, route, claim)
+
+    async def main() -> None:
+        nonlocal repaired
+        made = engine(cluster, Gate(), paused=lambda: holding)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(made.run(stop))
+            await asyncio.sleep(5)
+            assert holding
+            await made.revoked([Partition(TOPIC, 0)])
+            made.assigned([Partition(TOPIC, 0)])
+            repaired = True
+            await asyncio.sleep(60)
+            stop.set()
+
+    virtual_time.run(main())
+    assert len(cluster.written) == 3
+
+
+def test_an_acknowledgement_after_the_drain_is_counted_once() -> None:
+    """A verdict that is acknowledged after its partition was given up leaves the counts of what is held at nothing."""
+    cluster = Cluster()
+    cluster.fill(5)
+
+    async def main() -> None:
+        made = engine(cluster, ScriptedJudge(), verdicts=MemorySink(cluster, delay=lambda: 30), drain_seconds=1)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(made.run(stop))
+            await asyncio.sleep(1)
+            await made.revoked([Partition(TOPIC, 0)])
+            await asyncio.sleep(60)
+            assert made.in_flight == 0
+            stop.set()
+
+    virtual_time.run(main())
+    assert len(cluster.written) == 5
 
 
 def test_a_verdict_the_broker_refuses_becomes_a_dead_letter() -> None:
@@ -414,6 +468,10 @@ def test_an_unusable_answer_goes_to_review() -> None:
     [out] = cluster.written
     verdict = orjson.loads(out.value)
     assert (verdict["risk_level"], verdict["action"]) == ("unknown", "review")
+
+
+async def _unless(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _later(seconds: float) -> None:

@@ -83,6 +83,22 @@ def test_a_stop_does_not_wait_for_parked_events() -> None:
     assert cluster.offsets[Partition(TOPIC, 0)].offset == 0
 
 
+def test_a_stop_does_not_wait_for_what_is_parked_while_it_drains() -> None:
+    """An event whose submission is answered during the drain is left to the next owner, who has it at no cost."""
+    cluster, judge = Cluster(), ParkingJudge()
+    cluster.fill(5)
+
+    async def main() -> float:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.15, stop.set)
+        await engine(cluster, judge).run(stop)
+        return asyncio.get_running_loop().time()
+
+    assert virtual_time.run(main()) < 1
+    assert judge.most_parked == 5
+    assert cluster.written == []
+
+
 def test_what_was_noted_is_settled_after_its_commit() -> None:
     """Notes about an event may go only when its offset is committed, and then they do."""
     cluster, judge = Cluster(), ParkingJudge(seconds=1)

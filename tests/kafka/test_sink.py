@@ -8,8 +8,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import ProducerClosed
 
 from consumer.demo.broker import EmbeddedBroker
 from consumer.errors import DeliveryRefused, Stuck
@@ -177,6 +179,27 @@ def test_outage_of_the_broker_delays_and_loses_nothing() -> None:
 
     with KafkaCluster() as cluster:
         asyncio.run(main(cluster))
+
+
+def test_producer_that_cannot_be_replaced_is_told(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a broken producer cannot be replaced for a reason nobody foresaw, those who write hear of it."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise ProducerClosed
+
+    async def refused(*_: object) -> None:
+        raise OSError("too many open files")
+
+    async def main() -> None:
+        topic = unique("irreplaceable")
+        broker.create_topic(topic)
+        async with started(broker, topic) as sink, asyncio.timeout(30):
+            monkeypatch.setattr(AIOKafkaProducer, "send", broken)
+            monkeypatch.setattr(AIOKafkaProducer, "start", refused)
+            for _ in range(2):
+                assert isinstance(await outcome(await sink.send(OutRecord(topic, None, b"x"))), Stuck)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("gone", ["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

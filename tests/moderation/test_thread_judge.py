@@ -373,6 +373,29 @@ def judge_by_route(world: World, made: Event, route: Route) -> Judgement:
     return run(main())
 
 
+def test_a_short_answer_lets_nothing_pass_that_comes_again() -> None:
+    """A comment that comes again, to an answer in which others are missing, is as unknown as it would have been."""
+    label = {"Label": "violent", "RiskLevel": "high"}
+    data = {"RiskLevel": "high", "MainData": {"Results": [label]}, "CommentDatas": [{"Results": []}]}
+    world = World(result=data)
+
+    async def main() -> list[Judgement]:
+        async with world.running():
+            claims = [Claim(number) for number in range(4)]
+            events = [event(number, "comment" if number else "post", thread="t") for number in range(4)]
+            works = [asyncio.create_task(world.one(one, claim)) for one, claim in zip(events, claims, strict=True)]
+            while not claims[1].parked:
+                await asyncio.sleep(0.1)
+            works[1].cancel()
+            await asyncio.wait({works[1]})
+            again = await world.one(events[1], claims[1])
+            return [again, await works[0]]
+
+    again, post = run(main())
+    assert (again.risk_level, post.risk_level) == (RiskLevel.UNKNOWN, RiskLevel.HIGH)
+    assert len(world.submissions) == 1
+
+
 def test_a_route_may_have_tasks_and_calls() -> None:
     """An event is judged by its task first, then by the other services, as far as they can; all is one judgement."""
     world = World()
@@ -431,7 +454,7 @@ def test_a_judge_that_is_closed_leaves_nobody_waiting() -> None:
             await asyncio.sleep(0.1)
         with pytest.raises(LaneClosed):
             await work
-        with pytest.raises(RuntimeError, match="not open"):
+        with pytest.raises(LaneClosed):
             await world.one(event(2), Claim(2))
 
     run(main())

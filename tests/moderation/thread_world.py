@@ -57,6 +57,7 @@ class World:
         takes_seconds: float = 40.0,
         token_seconds: float = 0.0,
         place: Callable[[Event], Awaitable[Event]] | None = None,
+        result: dict[str, Any] | None = None,
     ) -> None:
         self.store = MemoryTaskStore()
         self.submissions: list[list[str]] = []
@@ -68,6 +69,7 @@ class World:
         self._takes_seconds = takes_seconds
         self._token_seconds = token_seconds
         self._place = place
+        self._result = result
         self._results: dict[str, tuple[float, dict[str, Any]]] = {}
         self.rig = Rig([])
         self.judge: ThreadJudge
@@ -130,7 +132,7 @@ class World:
             return failure
         self.accepted.append(names)
         task_id = f"T-{len(self.accepted)}"
-        self._results[task_id] = (now + self._takes_seconds, _result(request.parameters))
+        self._results[task_id] = (now + self._takes_seconds, self._result or _result(request.parameters))
         return _reply(200, {"ReqId": task_id})
 
 

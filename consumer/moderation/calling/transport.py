@@ -144,6 +144,6 @@ async def _at_most(content: aiohttp.StreamReader, limit: int) -> bytes:
 
 
 def _said(error: BaseException) -> str:
-    # A response error's own text has the URL, and a URL may have content in it.
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else error
-    return f"{type(error).__name__}: {text}"
+    # Only the system's errors are quoted: others quote the URL or the answer, and these may have content in them.
+    quoted = isinstance(error, OSError) and not isinstance(error, TimeoutError)
+    return f"{type(error).__name__}: {error}" if quoted else type(error).__name__

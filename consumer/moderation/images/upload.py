@@ -145,25 +145,12 @@ class Uploader:
         Raises:
             ContentRefused: it cannot be read, or others can be uploaded and it cannot.
         """
-        async with self._turns:
-            short = image.content is not None and len(image.content) <= _SHORT_BYTES
-            content = load(image) if short else await asyncio.to_thread(load, image)
-            if content.digest not in known:
-                known[content.digest] = await self._upload(content)
-            return known[content.digest]
-
-    async def _upload(self, image: LocalImage) -> OssObject:
         others, counted, in_a_row = self._uploaded, 0, 0
         while True:
-            token = await self._good_token()
-            name = f"{token.prefix}{uuid.uuid4()}{image.format.suffix}"
-            tried = await self._put(token, name, image)
-            if tried.done:
-                self._uploaded += 1
-                return OssObject(token.bucket, name, "")
-            if tried.code == "403" and self._token is token:
-                # Expired, or no longer good for a reason of its own: the next try has a new one.
-                self._token = None
+            async with self._turns:
+                tried = await self._try(image, known)
+            if isinstance(tried, OssObject):
+                return tried
             if self._uploaded > others:
                 others, counted = self._uploaded, counted + 1
             if counted >= self._retry.attempts:
@@ -171,7 +158,25 @@ class Uploader:
                     f"an image could not be uploaded; the last answer was {tried.code}", code="image_upload"
                 )
             in_a_row += 1
+            # Out of turn: images that cannot be uploaded must not keep out all others.
             await self._pause(_PUT, tried.code, in_a_row)
+
+    async def _try(self, image: Image, known: dict[bytes, OssObject]) -> OssObject | _Tried:
+        short = image.content is not None and len(image.content) <= _SHORT_BYTES
+        content = load(image) if short else await asyncio.to_thread(load, image)
+        if content.digest in known:
+            return known[content.digest]
+        token = await self._good_token()
+        name = f"{token.prefix}{uuid.uuid4()}{content.format.suffix}"
+        tried = await self._put(token, name, content)
+        if tried.done:
+            self._uploaded += 1
+            known[content.digest] = OssObject(token.bucket, name, "")
+            return known[content.digest]
+        if tried.code == "403" and self._token is token:
+            # Expired, or no longer good for a reason of its own: the next try has a new one.
+            self._token = None
+        return tried
 
     async def _good_token(self) -> _Token:
         """The token, or a new one; who comes while it is asked for waits for it."""

@@ -33,6 +33,7 @@ class Task:
     """One event's share in a submitted task; the events of one call share `task_id`.
 
     `path` is where the event stands in the call: () the main post, (2,) the third comment, (2, 0) its first reply.
+    `last_path` is that of the last in the same list, by which an answer that is too short is known.
     `fingerprint` tells the record apart from another one that later has the same place, in a topic made anew.
     `submitted_at` and `next_poll_at` are seconds since the epoch. `billed` is what the submission cost: on one of the
     call's events only, so that sums are right.
@@ -48,6 +49,7 @@ class Task:
     attempts: int = 1
     billed: tuple[Billed, ...] = ()
     request_id: str | None = None
+    last_path: tuple[int, ...] | None = None
 
 
 def fingerprint(record: Record, route: str) -> str:

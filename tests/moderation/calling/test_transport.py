@@ -137,6 +137,37 @@ def test_a_request_without_a_connection_was_not_sent(url: str) -> None:
         asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"secret HTTP\r\n\r\n", id="no HTTP"),
+        pytest.param(HEAD + b"secret\r\n\r\n", id="no header"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\nsecret\r\n", id="no chunk"),
+    ],
+)
+def test_a_malformed_answer_is_not_quoted(answer: bytes) -> None:
+    """What is said of an answer that cannot be read, and then logged, has nothing of the answer in it."""
+    with pytest.raises(NoAnswer) as error:
+        post(replies(answer))
+    assert "secret" not in str(error.value)
+
+
+def test_a_connection_that_takes_too_long_is_told_without_the_url() -> None:
+    """What is said of a time-out, and then logged, has nothing of the URL in it: a task's URL holds its texts."""
+
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def main() -> None:
+        patience = Timeouts(connect_seconds=0.1, read_seconds=1, total_seconds=1)
+        async with server(silent) as url, AiohttpTransport(patience) as transport:
+            await transport.post(f"{url.replace('http:', 'https:')}?text=secret", {}, b"")
+
+    with pytest.raises(NotSent) as error:
+        asyncio.run(main())
+    assert "secret" not in str(error.value)
+
+
 def test_connections_are_used_again() -> None:
     """Two requests after each other need one connection."""
     connections = 0

@@ -192,6 +192,23 @@ def test_the_same_bytes_are_uploaded_once(tmp_path: Path) -> None:
     assert ready.images[0] == ready.images[2] == ready.images[3] != ready.images[1]
 
 
+def test_images_that_cannot_be_uploaded_keep_out_no_others() -> None:
+    """However many images fail again and again, others get their turn."""
+    rig = Rig(Bucket(puts=lambda body: NoAnswer("slow") if b"large" in body else DONE))
+
+    async def main() -> None:
+        failing = [asyncio.create_task(rig.prepared(with_images(b"%blarge%d" % (PNG, n)))) for n in range(8)]
+        await asyncio.sleep(1)
+        async with asyncio.timeout(60):
+            await rig.prepared(with_images(CAT))
+        for task in failing:
+            task.cancel()
+        await asyncio.wait(failing)
+
+    run(main())
+    assert CAT in [body for _, _, body in rig.bucket.uploads]
+
+
 def test_a_token_is_shared_and_used_until_shortly_before_its_end() -> None:
     """Any number of uploads at the same time ask for one token; five minutes before its end a new one is asked for."""
     rig = Rig(Bucket(tokens=(token, lambda: token(2))))
