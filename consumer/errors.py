@@ -14,6 +14,7 @@ ModerationConsumerError
 │   └── NoAnswer               it was sent, the answer never came whole: it may have been billed
 ├── LaneClosed               the event's partition was taken away; nothing more may be started for it
 ├── TaskLost                 the service does not know a submitted task any more; its result will never come
+├── NoteRefused              the broker takes an offset, but not the note beside it
 └── Stuck                    a part of the program no longer gets on; a supervisor should start it anew
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "ModerationConsumerError",
     "NoAnswer",
     "NotSent",
+    "NoteRefused",
     "RecordError",
     "RouteError",
     "SettingsError",
@@ -132,6 +134,10 @@ class LaneClosed(ModerationConsumerError):
 
 class TaskLost(ModerationConsumerError):
     """The service does not know this task any more: its result was deleted, or the task was never there."""
+
+
+class NoteRefused(ModerationConsumerError):
+    """The broker refuses the metadata of a commit as too large; nothing of the commit is sure to be recorded."""
 
 
 class Stuck(ModerationConsumerError):

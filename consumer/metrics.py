@@ -254,6 +254,20 @@ CATALOGUE: tuple[Metric, ...] = (
         ("outcome",),
     ),
     Metric(
+        "commit_notes",
+        Counter,
+        "Notes found beside committed offsets that say which records above them are done, by outcome.",
+        "Foreign ones were written by another program in this group: give it a group of its own.",
+        ("outcome",),
+    ),
+    Metric(
+        "lane_stalls",
+        Counter,
+        "Times that a partition took no more because one old record is unfinished and too much is done above it.",
+        "Look at the oldest unfinished event in /status: one call does not end.",
+        ("topic",),
+    ),
+    Metric(
         "rebalances",
         Counter,
         "Times that partitions were assigned or revoked.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from consumer.engine.lane import Lane, LaneState, Work
-from consumer.errors import DeliveryRefused, LaneClosed
+from consumer.engine import offset_map
+from consumer.engine.lane import Lane, LaneState
+from consumer.engine.turns import Turns
+from consumer.errors import DeliveryRefused, LaneClosed, NoteRefused
 from consumer.record import Position
 
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
     from consumer.clock import Clock
+    from consumer.engine.lane import Work
     from consumer.engine.ports import Sink, Source
     from consumer.engine.tally import Tally
     from consumer.engine.way import Outcome, Way
@@ -83,9 +85,10 @@ class Engine:
         self.stopping = False
         self.turned_at = clock.monotonic()
         self._epoch = 0
-        self._waiting: deque[Work] = deque()
+        self._turns = Turns(dropped=self._let_go, stalled=self._stalled)
         self._workers: set[asyncio.Task[None]] = set()
         self._parked = 0
+        self._note_bytes = offset_map.BUDGET_BYTES
         self._held = 0
         self._held_bytes = 0
         self._turn = 0
@@ -109,6 +112,7 @@ class Engine:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await self._source.start(self)
+                self._note_bytes = offset_map.budget_bytes(self._source.metadata_limit)
                 loops = [
                     tasks.create_task(self._poll_loop(), name="poll"),
                     tasks.create_task(self._takeover_loop(), name="takeover"),
@@ -205,9 +209,16 @@ class Engine:
             starts = await self._source.seek({lane.partition: committed.get(lane.partition) for lane in lanes})
             for lane in lanes:
                 if lane.state is LaneState.CLOSED and lane.partition in starts:
-                    known = committed.get(lane.partition)
-                    lane.open(starts[lane.partition], committed=None if known is None else known.offset)
+                    self._open(lane, starts[lane.partition], committed.get(lane.partition))
             self._room.set()
+
+    def _open(self, lane: Lane, start: int, committed: Position | None) -> None:
+        known = None
+        if committed is not None and committed.metadata and committed.offset == start:
+            known = offset_map.decode(start, committed.metadata)
+            self._metrics.counter("commit_notes").labels("read" if known is not None else "foreign").inc()
+        done = None if committed is None else committed.offset
+        lane.open(start, committed=done, known=known, budget_bytes=self._note_bytes)
 
     async def _commit_loop(self) -> None:
         while True:
@@ -218,11 +229,11 @@ class Engine:
     # Taking in
 
     def _open_lanes(self) -> list[Lane]:
-        return [lane for lane in self.lanes.values() if lane.state is LaneState.OPEN]
+        return [lane for lane in self.lanes.values() if lane.state is LaneState.OPEN and not lane.stalled]
 
     def _has_room(self) -> bool:
         limits = self._limits
-        return len(self._waiting) < limits.max_in_flight and (
+        return self._turns.startable < limits.max_in_flight and (
             self._held == 0 or self._held_bytes + limits.fetch_bytes <= limits.memory_budget_bytes
         )
 
@@ -241,34 +252,27 @@ class Engine:
             lanes = (lanes[self._turn :] + lanes[: self._turn])[:room]
         return [lane.partition for lane in lanes]
 
-    def _take_in(self, partition: Partition, records: Collection[Record]) -> None:
+    def _take_in(self, partition: Partition, records: Sequence[Record]) -> None:
         lane = self.lanes.get(partition)
         if lane is None or lane.state is not LaneState.OPEN:
             return
-        now = self._clock.monotonic()
         self._tally.read(partition.topic, len(records))
-        for record in records:
-            work = lane.admit(record, now)
-            if work is None:
-                continue
-            self._held += 1
-            self._held_bytes += work.size_bytes
-            if record.value is None and self._limits.skip_null:
-                self._tally.skipped(partition.topic)
-                self._finish(work)
-            else:
-                self._waiting.append(work)
+        self._held += len(records)
+        self._held_bytes += self._turns.take_in(lane, records, self._clock.monotonic())
 
     def _start_workers(self) -> None:
         if self._tasks is None:
             return
         free = self._limits.max_in_flight - (len(self._workers) - self._parked)
-        for _ in range(min(len(self._waiting), free)):
+        for _ in range(min(self._turns.startable, free)):
             worker = self._tasks.create_task(self._worker())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
     # Working
+
+    def _stalled(self, lane: Lane) -> None:
+        self._metrics.counter("lane_stalls").labels(lane.partition.topic).inc()
 
     def _parking(self, change: int) -> None:
         """A record was parked, or its wait is over: the window has room for one more, or one less."""
@@ -280,10 +284,13 @@ class Engine:
         """Work on one record after the other while any waits; then end. A worker per record in flight is the window."""
         work: Work | None = None
         try:
-            while self._waiting:
-                work = self._waiting.popleft()
-                if len(self._waiting) < self._limits.max_in_flight:
+            while (work := self._turns.next()) is not None:
+                if self._turns.startable < self._limits.max_in_flight:
                     self._room.set()
+                if work.record.value is None and self._limits.skip_null:
+                    self._tally.skipped(work.record.partition.topic)
+                    self._finish(work)
+                    continue
                 work.task = asyncio.current_task()
                 try:
                     outcome = await self._way.walk(work)
@@ -340,32 +347,28 @@ class Engine:
 
     def _finish(self, work: Work) -> None:
         # An acknowledgement may come after its lane was given up, and all that was held for it with it.
-        if work in work.lane.works:
-            work.lane.finish(work)
-            self._let_go(work)
+        if work not in work.lane.works:
+            return
+        work.lane.finish(work)
+        self._let_go(work.size_bytes)
+        if work.lane.stalled and self._turns.resume(work.lane):
+            self._start_workers()
 
     def _release(self, work: Work) -> None:
         if work in work.lane.works:
             work.lane.forget(work)
-            self._let_go(work)
+            self._let_go(work.size_bytes)
 
-    def _let_go(self, work: Work) -> None:
+    def _let_go(self, size_bytes: int) -> None:
         self._held -= 1
-        self._held_bytes -= work.size_bytes
+        self._held_bytes -= size_bytes
         if not self._room.is_set() and self._has_room():
             self._room.set()
 
     def _give_up_waiting(self, lanes: Iterable[Lane]) -> None:
         """Forget the records of these lanes for which nothing was sent yet; leave those that are paid for."""
-        going = set(lanes)
-        keep: deque[Work] = deque()
-        for work in self._waiting:
-            if work.lane in going:
-                self._release(work)
-            else:
-                keep.append(work)
-        self._waiting = keep
-        for lane in going:
+        for lane in lanes:
+            self._turns.give_up(lane)
             for work in list(lane.works):
                 if not work.paid_for and not work.delivering and work.task is not None:
                     work.task.cancel()
@@ -373,22 +376,37 @@ class Engine:
     async def _commit(self, lanes: Collection[Lane]) -> None:
         async with self._committing:
             positions = {
-                lane.partition: lane.tracker.position
+                lane.partition: position
                 for lane in lanes
-                if lane.state in (LaneState.OPEN, LaneState.DRAINING) and lane.tracker.position > lane.committed
+                if lane.state in (LaneState.OPEN, LaneState.DRAINING)
+                and (position := Position(lane.tracker.position, lane.tracker.note()))
+                != (lane.committed, lane.committed_note)
             }
             if not positions:
                 return
-            done = await self._source.commit({partition: Position(at) for partition, at in positions.items()})
+            try:
+                done = await self._source.commit(positions)
+            except NoteRefused:
+                positions = self._without_notes(positions)
+                done = await self._source.commit(positions)
             self._metrics.counter("commits").labels("done" if done else "refused").inc()
             if not done:
                 return
             settled: list[Record] = []
             for lane in lanes:
                 if lane.partition in positions:
-                    settled += lane.committed_to(positions[lane.partition])
+                    settled += lane.committed_to(*positions[lane.partition])
             if settled and self._settled is not None:
                 await self._settled(settled)
+
+    def _without_notes(self, positions: dict[Partition, Position]) -> dict[Partition, Position]:
+        """The broker takes less than it said: the bare offsets now, and shorter notes from now on."""
+        self._metrics.counter("commits").labels("note_refused").inc()
+        self._note_bytes //= 2
+        _log.warning("commit_note_refused", budget_bytes=self._note_bytes)
+        for lane in self.lanes.values():
+            lane.tracker.budget_bytes = self._note_bytes
+        return {partition: Position(at.offset) for partition, at in positions.items()}
 
     def _fail(self, error: BaseException) -> None:
         if self._failed is not None and not self._failed.done():
@@ -401,7 +419,7 @@ class Engine:
         gauge("oldest_unfinished_seconds").set(self.oldest_unfinished_seconds)
         unread = self._source.lag()
         for lane in self.lanes.values():
-            lag = unread.get(lane.partition, 0) + lane.unfinished
+            lag = unread.get(lane.partition, 0) + len(lane.waiting) + lane.unfinished
             gauge("lag_records").labels(lane.partition.topic, str(lane.partition.partition)).set(lag)
 
     def _forget_lag(self, partition: Partition) -> None:
@@ -413,7 +431,7 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Records being worked on, or waiting for their acknowledgement; those parked are not among them."""
-        return self._held - len(self._waiting) - self._parked
+        return self._held - self._turns.waiting - self._parked
 
     @property
     def oldest_unfinished_seconds(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.engine.offsets import OffsetTracker
 from consumer.errors import LaneClosed
@@ -14,11 +14,12 @@ from consumer.errors import LaneClosed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consumer.engine.offset_map import OffsetMap
     from consumer.engine.offsets import Slot
     from consumer.record import Partition, Record
 
 
-__all__ = ["Lane", "LaneState", "Work"]
+__all__ = ["Lane", "LaneState", "Waiting", "Work"]
 
 
 class LaneState(Enum):
@@ -30,16 +31,24 @@ class LaneState(Enum):
     GONE = auto()
 
 
+class Waiting(NamedTuple):
+    """A record that was read and waits for its turn. `since` is when it was read, on the monotonic clock."""
+
+    record: Record
+    since: float
+    size_bytes: int
+
+
 class Work:
     """One record on its way to its verdict; it is also the record's claim on being judged."""
 
     __slots__ = ("_billed", "_on_wire", "delivering", "lane", "noted", "parked", "record", "size_bytes", "slot", "task")
 
-    def __init__(self, lane: Lane, record: Record, slot: Slot) -> None:
+    def __init__(self, lane: Lane, record: Record, slot: Slot, size_bytes: int) -> None:
         self.lane = lane
         self.record = record
         self.slot = slot
-        self.size_bytes = record.size_bytes
+        self.size_bytes = size_bytes
         self._on_wire = 0
         self._billed = False
         self.delivering = False
@@ -95,7 +104,22 @@ class Work:
 class Lane:
     """A partition of one assignment. A later assignment of the same partition is another lane with another epoch."""
 
-    __slots__ = ("_empty", "committed", "epoch", "noted", "parking", "partition", "state", "tracker", "works")
+    __slots__ = (
+        "_empty",
+        "_known",
+        "committed",
+        "committed_note",
+        "epoch",
+        "in_turn",
+        "noted",
+        "parking",
+        "partition",
+        "stalled",
+        "state",
+        "tracker",
+        "waiting",
+        "works",
+    )
 
     def __init__(self, partition: Partition, epoch: int, parking: Callable[[int], None] = lambda _: None) -> None:
         self.partition = partition
@@ -104,23 +128,36 @@ class Lane:
         self.noted: deque[Record] = deque()
         self.state = LaneState.CLOSED
         self.tracker = OffsetTracker(0)
+        self.waiting: deque[Waiting] = deque()
+        self.in_turn = False
+        self.stalled = False
         self.committed = -1
+        self.committed_note = ""
+        self._known: OffsetMap | None = None
         self.works: set[Work] = set()
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def open(self, offset: int, *, committed: int | None) -> None:
-        """Let records in, from this offset on. A group that has committed nothing yet commits where it starts."""
-        self.tracker = OffsetTracker(offset)
+    def open(self, offset: int, *, committed: int | None, known: OffsetMap | None, budget_bytes: int) -> None:
+        """Let records in, from this offset on. A group that has committed nothing yet commits where it starts.
+
+        `known` is what the last commit said of the records above it: those that are done are not done again.
+        """
+        self.tracker = OffsetTracker(offset, budget_bytes)
+        self._known = known
         self.committed = -1 if committed is None else committed
         self.state = LaneState.OPEN
 
-    def admit(self, record: Record, since: float) -> Work | None:
-        """Take a delivered record in; None where it is already known."""
-        slot = self.tracker.admit(record.offset, since)
+    def start(self, head: Waiting) -> Work | None:
+        """Take the record that waits in front, or None where it is done already."""
+        record = head.record
+        if self._known is not None and self._known.done(record.offset):
+            self.tracker.skip(record.offset)
+            return None
+        slot = self.tracker.admit(record.offset, head.since)
         if slot is None:
             return None
-        work = Work(self, record, slot)
+        work = Work(self, record, slot, head.size_bytes)
         self.works.add(work)
         self._empty.clear()
         return work
@@ -132,9 +169,10 @@ class Lane:
             self.noted.append(work.record)
         self.forget(work)
 
-    def committed_to(self, offset: int) -> list[Record]:
+    def committed_to(self, offset: int, note: str) -> list[Record]:
         """Everything below this offset is committed; returns the records about which nothing needs to be kept now."""
         self.committed = max(self.committed, offset)
+        self.committed_note = note
         settled = [record for record in self.noted if record.offset < offset]
         if settled:
             self.noted = deque(record for record in self.noted if record.offset >= offset)

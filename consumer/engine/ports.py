@@ -60,11 +60,20 @@ class Source(Protocol):
         ...
 
     async def commit(self, positions: Mapping[Partition, Position]) -> bool:
-        """Record how far each partition is done; False when it was refused because the group is being rebalanced."""
+        """Record how far each partition is done; False when it is not known to be recorded, and may be tried again.
+
+        Raises:
+            NoteRefused: the metadata of a position is larger than the broker takes.
+        """
         ...
 
     async def stop(self) -> None:
         """Leave the group and disconnect, within a bounded time. Everything to be committed was committed before."""
+        ...
+
+    @property
+    def metadata_limit(self) -> int:
+        """How many characters of metadata the broker takes with a committed offset; known after `start`."""
         ...
 
     def lag(self) -> Mapping[Partition, int]:

@@ -37,6 +37,7 @@ __all__ = [
     "client_options",
     "close_within",
     "connect",
+    "metadata_limit",
     "record_size_limits",
     "require_group",
     "require_topics",
@@ -45,6 +46,9 @@ __all__ = [
 
 # How long a broker may take to accept a connection and to authenticate us.
 CONNECT_SECONDS = 10.0
+
+# Kafka's own limit on the metadata of a committed offset.
+METADATA_CHARACTERS = 4096
 
 # What a client may take to give up once its connections are cut.
 AFTERMATH_SECONDS = 0.5
@@ -164,6 +168,27 @@ async def record_size_limits(admin: AIOKafkaAdminClient, topics: Collection[str]
         for name, value, *_ in entries
         if code == 0 and name == setting and value is not None
     }
+
+
+async def metadata_limit(admin: AIOKafkaAdminClient) -> int:
+    """The broker's `offset.metadata.max.bytes`, which it counts in characters; Kafka's own where it does not tell."""
+    setting = "offset.metadata.max.bytes"
+    brokers = admin._client.cluster.brokers()  # noqa: SLF001  # a broker's settings are asked for by its number
+    asked = [
+        ConfigResource(ConfigResourceType.BROKER, str(broker.nodeId), configs={setting: None}) for broker in brokers
+    ]
+    try:
+        answers = await admin.describe_configs(asked)
+    except (KafkaError, TimeoutError, IndexError, ValueError):
+        return METADATA_CHARACTERS
+    limits = [
+        int(value)
+        for answer in answers
+        for code, _, _, _, entries in answer.resources
+        for name, value, *_ in entries
+        if code == 0 and name == setting and value is not None
+    ]
+    return min(limits, default=METADATA_CHARACTERS)
 
 
 async def close_within(seconds: float, closing: Coroutine[Any, Any, None], client: Any) -> None:

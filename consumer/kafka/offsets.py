@@ -13,11 +13,12 @@ from aiokafka.errors import (
     IllegalGenerationError,
     IllegalStateError,
     KafkaError,
+    OffsetMetadataTooLargeError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
 
-from consumer.errors import Stuck
+from consumer.errors import NoteRefused, Stuck
 from consumer.kafka.connection import FORBIDDEN
 from consumer.record import Partition, Position
 
@@ -132,6 +133,7 @@ class GroupOffsets:
             False when it is not known to be recorded: the group is being rebalanced, or there was no answer in time.
 
         Raises:
+            NoteRefused: the metadata of a position is larger than the broker takes.
             Stuck: the coordinator refuses it for good.
         """
         epoch = self._epoch
@@ -178,6 +180,8 @@ class GroupOffsets:
             )
         except REBALANCED:
             return False
+        except OffsetMetadataTooLargeError as error:
+            raise NoteRefused("the broker takes no metadata of this length") from error
         except KafkaError as error:
             raise Stuck(f"offsets cannot be committed: {error}") from error
         return True

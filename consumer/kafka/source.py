@@ -13,7 +13,15 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.errors import StartError, Stuck
-from consumer.kafka.connection import client_options, close_within, connect, require_group, require_topics
+from consumer.kafka.connection import (
+    METADATA_CHARACTERS,
+    client_options,
+    close_within,
+    connect,
+    metadata_limit,
+    require_group,
+    require_topics,
+)
 from consumer.kafka.offsets import GroupOffsets
 from consumer.record import Partition, Record
 
@@ -78,6 +86,9 @@ class KafkaSource:
         self.expired: Counter[Partition] = Counter()
         """How many offsets of each partition were deleted by its topic's retention before they were read."""
 
+        self.metadata_limit = METADATA_CHARACTERS
+        """How many characters of metadata the broker takes with a committed offset; read at start."""
+
         self._assignments: Assignments
         self._offsets: GroupOffsets
         self._admin: AIOKafkaAdminClient | None = None
@@ -106,6 +117,7 @@ class KafkaSource:
             self._admin = await connect(kafka)
             await require_topics(self._admin, kafka.topics, setting="kafka.topics")
             await require_group(self._admin, kafka.group_id)
+            self.metadata_limit = await metadata_limit(self._admin)
             self._consumer = AIOKafkaConsumer(
                 **client_options(kafka),
                 group_id=kafka.group_id,
@@ -198,6 +210,7 @@ class KafkaSource:
             ours, or the coordinator did not answer in time. Trying again later is right in each case.
 
         Raises:
+            NoteRefused: the metadata of a position is larger than the broker takes.
             Stuck: the coordinator refuses it for good.
         """
         ours = {partition: at for partition, at in positions.items() if partition in self._assigned}

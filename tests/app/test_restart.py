@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from consumer.simulator import Latency, Simulator, SimulatorSettings
+from consumer.simulator import Fault, Latency, Simulator, SimulatorSettings
 from tests.app.process import Bench, environment, running
 
 
@@ -94,7 +94,7 @@ def test_a_kill_in_mid_stream_loses_nothing(bench: Bench) -> None:
             {headers["moderation-partition"] + b"/" + headers["moderation-offset"] for _, headers in letters}
         ) == (EVENTS // 10)
         twice = sum(judged(made).values()) - len(EXPECTED)
-        # Those on the wire, and the answers between two commits: at this pace about 130 in 100 ms.
+        # Those on the wire, and the answers of two commit intervals: at this pace about 130 in 100 ms.
         assert twice <= IN_FLIGHT + 300
 
 
@@ -118,6 +118,25 @@ def test_a_stop_in_mid_stream_loses_nothing_and_judges_nothing_twice(bench: Benc
         assert judged(made) == dict.fromkeys(EXPECTED, 1)
         assert Counter(verdicts) == dict.fromkeys(EXPECTED, 1)
         assert len(bench.read(bench.letters, EVENTS // 10)) == EVENTS // 10
+
+
+@pytest.mark.timeout(120)
+def test_a_kill_behind_a_stuck_call_repeats_little(bench: Bench) -> None:
+    """Killed while one call has hung from the start, a restart repeats it and the wire, not all that came after it."""
+    with simulator("20") as made:
+        made.faults.set([Fault.parse("hang,count=1")])
+        env = environment(bench, made.url, DELIVERY__MAX_IN_FLIGHT="16", MODERATION__TIMEOUTS__READ_SECONDS="600")
+        env["MODERATION__MODERATION__TIMEOUTS__TOTAL_SECONDS"] = "600"
+        with running(env) as process:
+            wait_until_judged(made, len(EXPECTED) - 1)
+            bench.verdict_ids(len(EXPECTED) - 1)
+            process.kill()
+            process.wait(10)
+        with running(env):
+            wait_until_judged(made, len(EXPECTED))
+            verdicts = bench.verdict_ids(len(EXPECTED), seconds=30)
+        assert set(verdicts) == EXPECTED
+        assert sum(judged(made).values()) - len(EXPECTED) <= 16
 
 
 def test_a_consumer_at_rest_is_small(embedded: EmbeddedBroker) -> None:

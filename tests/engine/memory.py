@@ -11,7 +11,7 @@ import orjson
 from consumer.engine.engine import Engine, Limits
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
-from consumer.errors import DecodeError
+from consumer.errors import DecodeError, NoteRefused
 from consumer.event import Event
 from consumer.metrics import Metrics
 from consumer.policy import Policy
@@ -66,6 +66,8 @@ class MemorySource:
         self.check: Callable[[Mapping[Partition, Position]], None] = lambda _: None
         self.assignments: Assignments | None = None
         self.polled_ready: list[int] = []
+        self.metadata_limit = 4096
+        self.takes_characters = 4096
 
     async def start(self, assignments: Assignments) -> None:
         self.assignments = assignments
@@ -95,6 +97,8 @@ class MemorySource:
 
     async def commit(self, positions: Mapping[Partition, Position]) -> bool:
         self.check(positions)
+        if any(len(at.metadata) > self.takes_characters for at in positions.values()):
+            raise NoteRefused("too long")
         await asyncio.sleep(0.002)
         self.commits.append(dict(positions))
         self.cluster.offsets.update(positions)

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from consumer.demo.broker import EmbeddedBroker
-from consumer.errors import Stuck
+from consumer.errors import NoteRefused, Stuck
 from consumer.record import Partition, Position
 from tests.broker.cluster import unique
 from tests.kafka.member import ended, joined, produce, settings
@@ -50,6 +50,26 @@ def test_groups_without_offsets_start_where_the_settings_say(broker: Broker) -> 
 
         found = await asyncio.gather(*map(starts, wanted))
         assert dict(zip(wanted, found, strict=True)) == wanted
+
+    asyncio.run(main())
+
+
+@pytest.mark.kafka
+def test_the_limit_on_notes_is_the_brokers_own(kafka: KafkaCluster) -> None:
+    """The broker's limit is read at start, a note of that length is taken, and a longer one is refused as such."""
+
+    async def main() -> None:
+        topic = topic_of(kafka, "notes")
+        await produce(kafka, topic, [(0, b"a")])
+        async with joined(settings(kafka, topic)) as member:
+            first = member.at(0)
+            await member.source.seek(dict.fromkeys(member.partitions))
+            assert member.source.metadata_limit == 4096
+            assert await member.source.commit({first: Position(1, "x" * 4096)})
+            with pytest.raises(NoteRefused):
+                await member.source.commit({first: Position(1, "x" * 4097)})
+            assert await member.source.commit({first: Position(1)})
+            assert (await member.source.committed([first]))[first] == Position(1, "")
 
     asyncio.run(main())
 
