@@ -92,6 +92,7 @@ class Moderator:
         self._policy = policy(settings)
         self._stack = AsyncExitStack()
         self._judging: Judging | None = None
+        self._running: asyncio.Task[None] | None = None
         self._numbers = itertools.count()
 
     @classmethod
@@ -122,7 +123,8 @@ class Moderator:
         async with AsyncExitStack() as stack:
             self._judging = await stack.enter_async_context(judging)
             # No task group: it would wrap what is raised in the caller's block.
-            stack.push_async_callback(_end, asyncio.create_task(judging.run()))
+            self._running = asyncio.create_task(judging.run())
+            stack.push_async_callback(_end, self._running)
             await judging.started.wait()
             self._stack = stack.pop_all()
         return self
@@ -144,18 +146,26 @@ class Moderator:
             RouteError: no route takes the event, or its route has nothing to judge in it.
             ContentRefused: the service will never take this content.
             LaneClosed: the moderator was closed in the meantime.
-            RuntimeError: the moderator is not open.
+            RuntimeError: the moderator is not open, or what it needs beside calls has failed; that is its cause.
         """
-        judging = self._judging
-        if judging is None:
+        judging, running = self._judging, self._running
+        if judging is None or running is None:
             raise RuntimeError("the moderator is not open: use it with `async with`")
         route = self._router.route(event, _NOWHERE.topic)
         if route is None:
             raise RouteError(f"no route takes an event of kind {event.kind!r} and origin {event.origin!r}")
         record = Record(_NOWHERE, next(self._numbers), round(self._clock.now() * 1000), None, None)
+        judged = asyncio.ensure_future(judging.judge.judge(event, route, _Claim(self, record)))
         try:
-            judgement = await judging.judge.judge(event, route, _Claim(self, record))
+            await asyncio.wait({judged, running}, return_when=asyncio.FIRST_COMPLETED)
+            if not judged.done():
+                cause = None if running.cancelled() else running.exception()
+                raise RuntimeError("the moderator can no longer judge events") from cause
+            judgement = judged.result()
         finally:
+            if not judged.done():
+                judged.cancel()
+                await asyncio.wait({judged})
             await judging.settled([record])
         return Moderated(event.id, route.name, self._policy.action(judgement), judgement)
 

@@ -257,3 +257,33 @@ def test_the_package_is_light() -> None:
     assert all(getattr(consumer, name) for name in consumer.__all__)
     with pytest.raises(AttributeError, match="Moderatr"):
         _ = consumer.Moderatr
+
+
+def test_nobody_waits_for_a_moderator_that_has_failed() -> None:
+    """When what fetches the results of tasks fails, those who wait for one hear of it instead of waiting for ever."""
+
+    class Broken:
+        async def query(self, service: str, task_id: str) -> None:
+            raise PermissionError("unforeseen")
+
+    async def main() -> None:
+        async with Simulator() as simulator:
+            settings = {
+                "moderation": {
+                    "endpoint": simulator.url,
+                    "credentials": {"access_key_id": "testid", "access_key_secret": "testsecret"},
+                },
+                "tasks": {"first_poll_seconds": 0.1},
+                "routes": [{"name": "posts", "services": ["post_text_image_detection"]}],
+            }
+            moderator = Moderator.from_settings(settings, {})
+            await moderator.__aenter__()
+            assert moderator._judging is not None
+            moderator._judging.board._query = Broken()
+            async with asyncio.timeout(20):
+                with pytest.raises(RuntimeError, match="no longer"):
+                    await moderator.moderate(Event("1", "post", text="hello"))
+            with pytest.raises(ExceptionGroup):
+                await moderator.__aexit__(None, None, None)
+
+    asyncio.run(main())
