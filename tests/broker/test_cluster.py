@@ -34,6 +34,7 @@ def runs(process: int) -> bool:
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(150)
 def test_three_nodes_go_on_without_one(kafka: KafkaCluster) -> None:
     """Of three nodes any one may be killed, or frozen and woken, and what is written is still acknowledged."""
 
@@ -41,7 +42,7 @@ def test_three_nodes_go_on_without_one(kafka: KafkaCluster) -> None:
         topic = unique("three")
         cluster.create_topic(topic, partitions=3)
         async with AIOKafkaProducer(
-            bootstrap_servers=cluster.bootstrap_servers, acks="all", request_timeout_ms=5000
+            bootstrap_servers=cluster.bootstrap_servers, enable_idempotence=True, request_timeout_ms=40_000
         ) as producer:
             cluster.kill(1)
             for partition in range(3):
