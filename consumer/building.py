@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from consumer.moderation.calling.client import ModerationClient
 from consumer.moderation.protocol.billing import price_list
-from consumer.moderation.protocol.endpoints import endpoint_for, fallback_for, region_of
+from consumer.moderation.protocol.endpoints import endpoint_for, fallback_for, region_for
 from consumer.moderation.protocol.services import default_routes, resolve
 from consumer.policy import Policy
 from consumer.quota import Bucket
@@ -33,7 +33,7 @@ def routes(settings: EmbeddedSettings) -> tuple[Route, ...]:
     """The configured routes, or the default ones for the region."""
     if not settings.routes:
         own = settings.moderation
-        return default_routes(own.region or region_of(endpoint_for(None, own.network, own.endpoint)))
+        return default_routes(region_for(own.region, own.network, own.endpoint))
     return tuple(
         Route(
             one.name,

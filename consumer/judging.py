@@ -13,7 +13,7 @@ from consumer.moderation.calling.transport import AiohttpTransport
 from consumer.moderation.credentials import source_from
 from consumer.moderation.images.upload import Uploader, in_region, prepared
 from consumer.moderation.judge import ServiceJudge
-from consumer.moderation.protocol.endpoints import endpoint_for, region_of
+from consumer.moderation.protocol.endpoints import endpoint_for, region_for
 from consumer.moderation.protocol.services import resolve
 from consumer.moderation.tasks.board import TaskBoard
 from consumer.moderation.tasks.seeds import CallbackAddresses
@@ -114,7 +114,7 @@ class Judging:
             )
             addresses = await self._receive_callbacks(settings.callbacks, stack)
             place = partial(prepared, uploader=uploader)
-            region = own.region or region_of(endpoint_for(None, own.network, own.endpoint)) or ""
+            region = region_for(own.region, own.network, own.endpoint) or ""
             self._threads = ThreadJudge(
                 self.client,
                 self.board,

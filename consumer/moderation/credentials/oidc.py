@@ -11,7 +11,7 @@ import orjson
 from consumer.errors import CallError, StartError
 from consumer.moderation.credentials.http import ask
 from consumer.moderation.credentials.lease import lease_from
-from consumer.moderation.protocol.endpoints import Endpoint, endpoint_for, region_of
+from consumer.moderation.protocol.endpoints import Endpoint, region_for
 
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def sts_endpoint(moderation: Moderation) -> Endpoint:
     """Where roles are assumed: as configured, else in the service's region and on the same network."""
     if moderation.credentials.sts_endpoint is not None:
         return Endpoint.parse(moderation.credentials.sts_endpoint)
-    region = moderation.region or region_of(endpoint_for(None, moderation.network, moderation.endpoint))
+    region = region_for(moderation.region, moderation.network, moderation.endpoint)
     if region is None:
         return Endpoint("https", "sts.aliyuncs.com")
     return Endpoint("https", f"{'sts-vpc' if moderation.network == 'vpc' else 'sts'}.{region}.aliyuncs.com")

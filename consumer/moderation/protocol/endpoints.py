@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["MAINLAND", "REGIONS", "Endpoint", "endpoint_for", "fallback_for", "region_of"]
+__all__ = ["MAINLAND", "REGIONS", "Endpoint", "endpoint_for", "fallback_for", "region_for", "region_of"]
 
 
 # The text and image pages' tables of endpoints; True where there is an internal (VPC) one. For Frankfurt the image
@@ -118,6 +118,15 @@ def region_of(endpoint: Endpoint) -> str | None:
     """The region that an endpoint of the vendor's names; None for a simulator or a proxy."""
     match = _OF_A_REGION.fullmatch(endpoint.host)
     return match[1] if match else None
+
+
+def region_for(region: str | None, network: Literal["public", "vpc"], endpoint: str | None) -> str | None:
+    """The region that is called: the one that is set, else that of the endpoint; None where that names none.
+
+    Raises:
+        SettingsError: neither is set, or the endpoint is none.
+    """
+    return region or region_of(endpoint_for(None, network, endpoint))
 
 
 def _no_endpoint(text: str) -> ValueError:
