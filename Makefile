@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test check format bench fuzz lock clean
+.PHONY: help demo test check format bench fuzz chaos schedules lock clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,14 @@ bench:  ## how fast, beside the bare loop, on a real Kafka (needs Java 17 and Ma
 fuzz:  ## 100,000 random and mutated answers through the reader (ARGS="--seed 2" for others)
 	@tools/venv dev
 	$(PYTHON) -m fuzz.answers $(ARGS)
+
+chaos:  ## real brokers and processes under faults, then an audit (SEEDS=3; ARGS="--seeds 7 --mode exactly_once")
+	@tools/venv dev
+	$(PYTHON) -m chaos --seeds 1-$(or $(SEEDS),1) $(ARGS)
+
+schedules:  ## 1,000 simulated schedules of faults on a Kafka in memory (ARGS="--seeds 1-10000" for more)
+	@tools/venv dev
+	$(PYTHON) -m tests.simulation $(or $(ARGS),--seeds 1-1000)
 
 lock:  ## resolve the dependencies anew into locks/
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

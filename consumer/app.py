@@ -11,16 +11,23 @@ import structlog
 
 from consumer import __version__
 from consumer.admin import AdminServer, Health
-from consumer.building import policy, routes
+from consumer.building import hand_out, limits, policy, routes
 from consumer.clock import SystemClock
-from consumer.engine.engine import Engine, Limits
+from consumer.engine.engine import Engine
+from consumer.engine.letter_limit import LetterLimit
+from consumer.engine.limits import AtLeast, Exactly, Limits
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
 from consumer.intake import Intake
 from consumer.judging import Judging
+from consumer.kafka.producers import topic_limits
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import PARTITION_FETCH_BYTES, KafkaSource
+from consumer.kafka.state import KafkaStateLog
+from consumer.kafka.unit import KafkaUnit
 from consumer.metrics import Metrics
+from consumer.moderation.tasks.state import StateTopic
+from consumer.quota import StallGuard
 from consumer.routing import Router
 from consumer.settings import values
 from consumer.verdict import ACTIONS
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.clock import Clock
+    from consumer.record import Partition
     from consumer.settings import Loaded, Settings
     from consumer.settings.models import Output
 
@@ -56,6 +64,7 @@ class App:
         self._clock = clock or SystemClock()
         self._started_at = self._clock.now()
         self._state = "starting"
+        self._source: KafkaSource
         self._engine: Engine | None = None
         self._judging: Judging | None = None
 
@@ -78,15 +87,30 @@ class App:
                 )
                 await stack.enter_async_context(admin)
                 self.admin_port = admin.port
-                judging = Judging(settings, clock=self._clock, metrics=self.metrics, reread=self._reread)
+                guard = StallGuard(
+                    self._clock, proof_seconds=settings.kafka.session_timeout_seconds / 2, metrics=self.metrics
+                )
+                state = await self._start_state(settings, stack)
+                judging = Judging(
+                    settings,
+                    clock=self._clock,
+                    metrics=self.metrics,
+                    store=state,
+                    exchange=state,
+                    guard=guard,
+                    reread=self._reread,
+                )
                 self._judging = await stack.enter_async_context(judging)
-                verdicts, letters = self._sinks(settings)
-                for sink in (verdicts, letters):
-                    stack.push_async_callback(sink.stop)
-                    await sink.start()
-                self._engine = self._build_engine(settings, judging, verdicts, letters)
+                self._source = self._build_source(settings, judging)
+                guarantee = await self._start_guarantee(settings, self._source, stack)
+                self._engine = self._build_engine(settings, judging, guarantee, state, guard)
                 async with asyncio.TaskGroup() as tasks:
-                    beside = [tasks.create_task(judging.run()), tasks.create_task(self._watch(stop))]
+                    beside = [
+                        tasks.create_task(guard.run()),
+                        tasks.create_task(state.run()),
+                        tasks.create_task(judging.run()),
+                        tasks.create_task(self._watch(stop)),
+                    ]
                     await judging.started.wait()
                     self._state = "running"
                     _log.info("running", version=__version__, admin_port=self.admin_port)
@@ -109,12 +133,33 @@ class App:
         return Health(still < _LIVE_SECONDS, f"the engine has not turned for {still:.0f} s")
 
     def ready(self) -> Health:
-        """Whether it works, and does not hold."""
+        """Whether it works or stands by, and does not hold."""
         if self._state != "running":
             return Health(ok=False, reason=self._state)
-        if self._judging is not None and self._judging.hold.reasons():
-            return Health(ok=False, reason=f"holding: {', '.join(self._judging.hold.reasons())}")
-        return Health(ok=True)
+        reasons = dict.fromkeys(str(hold["reason"]) for hold in self._holds())
+        return Health(ok=not reasons, reason=f"holding: {', '.join(reasons)}" if reasons else "")
+
+    def _holds(self) -> list[dict[str, Any]]:
+        """All that is held and why: services or the account, single partitions, or everything for its dead letters."""
+        holds: list[dict[str, Any]] = [
+            {
+                "reason": one.reason,
+                "service": one.service,
+                "code": one.code,
+                "meaning": one.meaning,
+                "remedy": one.remedy,
+                "since": one.since,
+            }
+            for one in (self._judging.hold.standing() if self._judging else ())
+        ]
+        if self._engine is not None:
+            holds += [
+                {"reason": "position", "partition": str(partition), "meaning": why}
+                for partition, why in self._source.held.items()
+            ]
+            if self._engine.letters_held is not None:
+                holds.append({"reason": "dead_letters", "meaning": self._engine.letters_held})
+        return holds
 
     def status(self) -> dict[str, Any]:
         """Everything worth knowing, without secrets and without content."""
@@ -122,6 +167,7 @@ class App:
         return {
             "version": __version__,
             "state": self._state,
+            "owner": bool(engine and engine.lanes),
             "started_at": self._started_at,
             "in_flight": engine.in_flight if engine else 0,
             "oldest_unfinished_seconds": engine.oldest_unfinished_seconds if engine else 0.0,
@@ -135,17 +181,7 @@ class App:
                 }
                 for lane in (engine.lanes.values() if engine else ())
             ],
-            "holds": [
-                {
-                    "reason": one.reason,
-                    "service": one.service,
-                    "code": one.code,
-                    "meaning": one.meaning,
-                    "remedy": one.remedy,
-                    "since": one.since,
-                }
-                for one in (judging.hold.standing() if judging else ())
-            ],
+            "holds": self._holds(),
             "quotas": {
                 name: {"limit": one.limit, "limit_now": one.limit_now}
                 for name, one in (judging.buckets.items() if judging else ())
@@ -162,19 +198,64 @@ class App:
 
     # Building
 
-    def _sinks(self, settings: Settings) -> tuple[KafkaSink, KafkaSink]:
-        """One for verdicts and one for dead letters: trouble with one kind of record must not stop the other."""
-        output = settings.output
-        sink = partial(
-            KafkaSink, settings.kafka, compression=output.compression, stop_seconds=settings.shutdown.leave_seconds
-        )
-        return (
-            sink(set(_topics(output).values()), setting="output.topic"),
-            sink({output.dead_letters}, setting="output.dead_letters"),
+    async def _start_state(self, settings: Settings, stack: AsyncExitStack) -> StateTopic:
+        seconds = settings.shutdown.leave_seconds
+        log = KafkaStateLog(settings.kafka, settings.state, stop_seconds=seconds)
+        state = StateTopic(log, clock=self._clock, metrics=self.metrics, stop_seconds=seconds)
+        stack.push_async_callback(state.stop)
+        await state.start()
+        return state
+
+    def _build_source(self, settings: Settings, judging: Judging) -> KafkaSource:
+        shutdown = settings.shutdown
+        return KafkaSource(
+            settings.kafka,
+            limits=limits(settings),
+            handed_out=partial(hand_out, judging.buckets),
+            metrics=self.metrics,
+            revoke_seconds=shutdown.drain_seconds + shutdown.flush_seconds,
+            leave_seconds=shutdown.leave_seconds,
         )
 
-    def _build_engine(self, settings: Settings, judging: Judging, verdicts: KafkaSink, letters: KafkaSink) -> Engine:
-        output, delivery, shutdown = settings.output, settings.delivery, settings.shutdown
+    async def _start_guarantee(
+        self, settings: Settings, source: KafkaSource, stack: AsyncExitStack
+    ) -> AtLeast | Exactly:
+        """At least once: a sink for verdicts and one for dead letters; trouble with one must not stop the other.
+
+        Exactly once: a unit of all partitions that move together.
+        """
+        kafka, output = settings.kafka, settings.output
+        compression, seconds = output.compression, settings.shutdown.leave_seconds
+        verdict_topics = set(_topics(output).values())
+        if settings.delivery.guarantee == "exactly_once":
+            topics = verdict_topics | {output.dead_letters}
+            await topic_limits(kafka, topics, setting="output", close_seconds=seconds)
+            return Exactly(
+                units=lambda name: KafkaUnit(
+                    kafka, name, topics, compression=compression, stop_seconds=seconds, stamp=source.stamped
+                ),
+                unit_of=partial(_unit_of, kafka.group_id, kafka.scale == "share"),
+            )
+        verdicts = KafkaSink(
+            kafka, verdict_topics, setting="output.topic", compression=compression, stop_seconds=seconds
+        )
+        letters = KafkaSink(
+            kafka, {output.dead_letters}, setting="output.dead_letters", compression=compression, stop_seconds=seconds
+        )
+        for sink in (verdicts, letters):
+            stack.push_async_callback(sink.stop)
+            await sink.start()
+        return AtLeast(verdicts, letters)
+
+    def _build_engine(
+        self, settings: Settings, judging: Judging, guarantee: AtLeast | Exactly, state: StateTopic, guard: StallGuard
+    ) -> Engine:
+        output, delivery, shutdown, letters = (
+            settings.output,
+            settings.delivery,
+            settings.shutdown,
+            settings.dead_letters,
+        )
         way = Way(
             intake=Intake(settings.mapping).event,
             router=Router(routes(settings)),
@@ -184,15 +265,9 @@ class App:
             dead_letters=output.dead_letters,
             clock=self._clock,
         )
-        source = KafkaSource(
-            settings.kafka,
-            revoke_seconds=shutdown.drain_seconds + shutdown.flush_seconds,
-            leave_seconds=shutdown.leave_seconds,
-        )
         return Engine(
-            source=source,
-            verdicts=verdicts,
-            dead_letters=letters,
+            source=self._source,
+            guarantee=guarantee,
             way=way,
             limits=Limits(
                 max_in_flight=delivery.max_in_flight,
@@ -202,12 +277,17 @@ class App:
                 flush_seconds=shutdown.flush_seconds,
                 skip_null=delivery.on_null == "skip",
                 fetch_bytes=PARTITION_FETCH_BYTES,
+                takeover_seconds=max(bucket.window_seconds for bucket in judging.buckets.values()),
+                ordering=delivery.order,
             ),
             tally=Tally(self.metrics),
             metrics=self.metrics,
             clock=self._clock,
             paused=lambda: judging.hold.account_wide,
             settled=judging.settled,
+            prepare=state.caught_up,
+            proofs=guard,
+            letter_limit=LetterLimit(letters.max_in_a_row, letters.max_share, letters.share_of),
         )
 
     async def _watch(self, stop: asyncio.Event) -> None:
@@ -216,9 +296,15 @@ class App:
             for name, bucket in self._judging.buckets.items() if self._judging else ():
                 self.metrics.gauge("quota_limit").labels(name).set(bucket.limit_now)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await stop.wait()
         self._state = "draining"
         _log.info("draining", in_flight=self._engine.in_flight if self._engine else 0)
+
+
+def _unit_of(group_id: str, shared: bool, partition: Partition) -> str:  # noqa: FBT001  # bound to its value where it is named
+    """The transactional id of what moves together: all that the group reads, or one partition."""
+    return f"{group_id}/{partition}" if shared else group_id
 
 
 def _topics(output: Output) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from consumer.moderation.calling.client import ModerationClient
 from consumer.moderation.protocol.billing import price_list
 from consumer.moderation.protocol.endpoints import endpoint_for, fallback_for, region_for
-from consumer.moderation.protocol.services import default_routes, resolve
+from consumer.moderation.protocol.services import QUOTAS, default_routes, resolve
 from consumer.policy import Policy
 from consumer.quota import Bucket
 from consumer.routing import Route, When
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from consumer.moderation.calling.transport import Transport
     from consumer.moderation.credentials import CredentialsSource
     from consumer.moderation.protocol.services import Quota
+    from consumer.quota import Guard
     from consumer.settings import EmbeddedSettings
     from consumer.verdict import Action
 
 
-__all__ = ["buckets", "moderation_client", "policy", "routes"]
+__all__ = ["buckets", "hand_out", "limits", "moderation_client", "policy", "routes"]
 
 
 def routes(settings: EmbeddedSettings) -> tuple[Route, ...]:
@@ -64,17 +65,28 @@ def policy(settings: EmbeddedSettings) -> Policy:
     return Policy(levels, dict(own.labels))
 
 
-def buckets(settings: EmbeddedSettings, clock: Clock) -> Mapping[Quota, Bucket]:
-    """A bucket for each of the account's limits."""
+def limits(settings: EmbeddedSettings) -> Mapping[str, int]:
+    """The account's limits in calls a second, by the names of the buckets."""
     quota = settings.quota
-    limits: dict[Quota, int] = {
+    return {
         "text": quota.text_per_second,
         "image": quota.image_per_second,
         "image_llm": quota.image_llm_per_second,
         "multimodal_submit": quota.multimodal_submit_per_second,
         "multimodal_query": quota.multimodal_query_per_second,
     }
-    return {name: Bucket(limit, jitter_seconds=quota.jitter_seconds, clock=clock) for name, limit in limits.items()}
+
+
+def buckets(settings: EmbeddedSettings, clock: Clock) -> Mapping[Quota, Bucket]:
+    """A bucket for each of the account's limits, with all of its tokens."""
+    jitter_seconds, all_of = settings.quota.jitter_seconds, limits(settings)
+    return {name: Bucket(all_of[name], jitter_seconds=jitter_seconds, clock=clock) for name in QUOTAS}
+
+
+def hand_out(buckets: Mapping[Quota, Bucket], tokens: Mapping[str, int]) -> None:
+    """Leave each bucket with this process's part of its tokens; one that is not named has none."""
+    for name, bucket in buckets.items():
+        bucket.hand_out(tokens.get(name, 0))
 
 
 def moderation_client(
@@ -85,6 +97,7 @@ def moderation_client(
     clock: Clock,
     metrics: Metrics,
     credentials: CredentialsSource,
+    guard: Guard,
 ) -> ModerationClient:
     """The client of the moderation service, as configured."""
     own = settings.moderation
@@ -101,4 +114,5 @@ def moderation_client(
         services=resolve(own.services),
         clock=clock,
         metrics=metrics,
+        guard=guard,
     )

@@ -32,7 +32,7 @@ Outcome = Literal["malformed", "too_large", "forged"]
 
 # An honest sender needs a fraction of a second; connections that stay half open would pile up.
 _READ_SECONDS = 10.0
-# When an authentic callback of a task not known yet may come again.
+# When an authentic callback may come again that is of no task known here and could not be passed on.
 _RETRY_AFTER_SECONDS = 10
 _LONGEST_TASK_ID = 128
 _STATUS: dict[Outcome | Delivery, int] = {
@@ -40,6 +40,7 @@ _STATUS: dict[Outcome | Delivery, int] = {
     "repeated": 200,
     "finished": 200,
     "no_result": 200,
+    "forwarded": 200,
     "unknown": 503,
     "malformed": 400,
     "forged": 403,
@@ -60,7 +61,7 @@ class Receiver(Protocol):
     """Who gets the callbacks that were verified; `consumer.moderation.tasks.board.TaskBoard` is one."""
 
     async def deliver(self, task_id: str, content: bytes, place: Place) -> Delivery:
-        """Take in what the service says of a task, at the address of the event at `place`."""
+        """Take in what the service says of a task, at the address of the event at `place`, or record it for who can."""
         ...
 
 
@@ -80,8 +81,8 @@ class _Form:
 class CallbackServer:
     """Serves the callback port while its context is entered.
 
-    It needs no state to tell an authentic callback: the seed follows from the path it came to. Neither logs nor answers
-    repeat anything of a request.
+    It needs no state to tell an authentic callback: the seed follows from the path it came to. So every process of a
+    group serves it, also one that stands by or holds. Neither logs nor answers repeat anything of a request.
     """
 
     def __init__(

@@ -11,10 +11,14 @@ ModerationConsumerError
 │   └── DeliveryRefused        the broker will never take its verdict
 ├── CallError                one request to the service did not give an answer
 │   ├── NotSent                no byte of it can have been read by the service
+│   │   └── Withheld             the stall guard shut while it was about to be written
 │   └── NoAnswer               it was sent, the answer never came whole: it may have been billed
 ├── LaneClosed               the event's partition was taken away; nothing more may be started for it
 ├── TaskLost                 the service does not know a submitted task any more; its result will never come
 ├── NoteRefused              the broker takes an offset, but not the note beside it
+├── Fenced                   another process has taken over what this one was about to write
+├── TransactionFailed        a transaction did not end well; whether it was committed has to be looked up
+│   └── TransactionRefused     the broker will never take one of its records; nothing of it was committed
 └── Stuck                    a part of the program no longer gets on; a supervisor should start it anew
 """
 
@@ -28,6 +32,7 @@ __all__ = [
     "ContentRefused",
     "DecodeError",
     "DeliveryRefused",
+    "Fenced",
     "LaneClosed",
     "MappingError",
     "ModerationConsumerError",
@@ -40,6 +45,9 @@ __all__ = [
     "StartError",
     "Stuck",
     "TaskLost",
+    "TransactionFailed",
+    "TransactionRefused",
+    "Withheld",
 ]
 
 
@@ -124,6 +132,10 @@ class NotSent(CallError):
     """The connection failed before the service can have read the request: trying again costs nothing."""
 
 
+class Withheld(NotSent):
+    """The process stood still when the request was about to be written, and may have been replaced meanwhile."""
+
+
 class NoAnswer(CallError):
     """The request was sent and no whole answer came: the service may have judged and billed it."""
 
@@ -138,6 +150,18 @@ class TaskLost(ModerationConsumerError):
 
 class NoteRefused(ModerationConsumerError):
     """The broker refuses the metadata of a commit as too large; nothing of the commit is sure to be recorded."""
+
+
+class Fenced(ModerationConsumerError):
+    """Another process has taken over the unit of this one: it must not write any more, but leave and join anew."""
+
+
+class TransactionFailed(ModerationConsumerError):
+    """A transaction did not end well. Only fencing anew and looking the offsets up tells whether it was committed."""
+
+
+class TransactionRefused(TransactionFailed):
+    """The broker will never take one of the records: nothing was committed. The fault may be a neighbour's."""
 
 
 class Stuck(ModerationConsumerError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,7 @@ from consumer.moderation.tasks.seeds import CallbackAddresses
 from consumer.moderation.tasks.store import MemoryTaskStore
 from consumer.moderation.tasks.task import Place
 from consumer.moderation.thread_judge import ThreadJudge
+from consumer.quota import OpenGuard
 
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from consumer.moderation.calling.client import ModerationClient
     from consumer.moderation.calling.hold import Hold
     from consumer.moderation.protocol.services import Quota
-    from consumer.moderation.tasks.store import TaskStore
-    from consumer.quota import Bucket
+    from consumer.moderation.tasks.store import CallbackExchange, TaskStore
+    from consumer.quota import Bucket, Guard
     from consumer.record import Record
     from consumer.settings import EmbeddedSettings
     from consumer.settings.models import Callbacks
@@ -42,11 +44,25 @@ if TYPE_CHECKING:
 __all__ = ["Judging"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Submits:
+    """The tokens of submissions: none looks free while the guard is shut, or threads would be split up for nothing."""
+
+    bucket: Bucket
+    guard: Guard
+
+    def free(self) -> bool:
+        """Whether a task could be submitted now without waiting."""
+        return self.bucket.free() and not self.guard.shut
+
+
 class Judging:
     """Enter it to have everything built and connected; keep `run` in a task for as long as events are judged.
 
-    The sidecar and an embedded moderator stand on the same one. `store` is where submitted tasks are remembered;
-    `reread` reads the settings again, for a key in a file that may be replaced while the program runs.
+    The sidecar and an embedded moderator stand on the same one. `store` is where submitted tasks are remembered, and
+    `exchange` passes callbacks to the process of the group that has their task; without one there is no other process.
+    `reread` reads the settings again, for a key in a file that may be replaced while the program runs. While `guard` is
+    shut nothing is sent to the service; without one nothing can replace this process.
     """
 
     judge: ServiceJudge
@@ -60,6 +76,8 @@ class Judging:
         clock: Clock,
         metrics: Metrics,
         store: TaskStore | None = None,
+        exchange: CallbackExchange | None = None,
+        guard: Guard | None = None,
         reread: Callable[[], EmbeddedSettings] | None = None,
     ) -> None:
         self.buckets: Mapping[Quota, Bucket] = buckets(settings, clock)
@@ -69,6 +87,8 @@ class Judging:
         self._clock = clock
         self._metrics = metrics
         self._store = MemoryTaskStore() if store is None else store
+        self._exchange = exchange
+        self._guard = guard or OpenGuard()
         self._reread = reread
         self._stack = AsyncExitStack()
 
@@ -81,7 +101,7 @@ class Judging:
         settings, clock, metrics, reread = self._settings, self._clock, self._metrics, self._reread
         own = settings.moderation
         async with AsyncExitStack() as stack:
-            transport = await stack.enter_async_context(AiohttpTransport(own.timeouts))
+            transport = await stack.enter_async_context(AiohttpTransport(own.timeouts, self._guard))
             self._credentials = source_from(
                 own, clock=clock, metrics=metrics, reread=None if reread is None else lambda: reread().moderation
             )
@@ -93,6 +113,7 @@ class Judging:
                 clock=clock,
                 metrics=metrics,
                 credentials=self._credentials,
+                guard=self._guard,
             )
             uploader = Uploader(
                 transport,
@@ -102,6 +123,7 @@ class Judging:
                 retry=own.retry,
                 clock=clock,
                 metrics=metrics,
+                guard=self._guard,
                 network=own.upload_endpoint,
             )
             self.board = TaskBoard(
@@ -111,6 +133,7 @@ class Judging:
                 callbacks=settings.callbacks.url is not None,
                 clock=clock,
                 metrics=metrics,
+                exchange=self._exchange,
             )
             addresses = await self._receive_callbacks(settings.callbacks, stack)
             place = partial(prepared, uploader=uploader)
@@ -118,12 +141,13 @@ class Judging:
             self._threads = ThreadJudge(
                 self.client,
                 self.board,
-                tokens=self.buckets["multimodal_submit"],
+                tokens=_Submits(self.buckets["multimodal_submit"], self._guard),
                 threads=settings.threads,
                 tasks=settings.tasks,
                 clock=clock,
                 metrics=metrics,
                 callbacks=addresses,
+                group_id="" if settings.kafka is None else settings.kafka.group_id,
                 place=lambda event: _placed(event, uploader, region),
             )
             self.judge = ServiceJudge(

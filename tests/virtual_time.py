@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 
-__all__ = ["EPOCH", "LoopClock", "run"]
+__all__ = ["EPOCH", "LoopClock", "freeze", "run"]
 
 
 EPOCH = 1_767_323_045.0  # 2026-01-02T03:04:05Z
@@ -54,6 +54,13 @@ class LoopClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def freeze(seconds: float) -> None:
+    """Stand still for so long, as a stopped process does: nothing runs, and what was due meanwhile is due at once."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, _VirtualTimeLoop)
+    loop._virtual_now += seconds
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -112,18 +112,18 @@ def _connect(settings: Settings) -> bool:
     import asyncio
     import logging
 
-    from consumer.cli.check_connect import connect, list_topics, signed_call
+    from consumer.cli.check_connect import connect, list_topics, signed_call, topic_configs
 
     # The client's log says at length what each finding says in a line.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    findings = asyncio.run(connect(settings, topics=list_topics, call=signed_call))
+    findings = asyncio.run(connect(settings, topics=list_topics, configs=topic_configs, call=signed_call))
     _findings(findings)
     return all(finding.ok for finding in findings)
 
 
 def _findings(findings: Iterable[Finding]) -> None:
     for finding in findings:
-        click.echo(f"{finding.name}: {'ok' if finding.ok else 'FAILED'}: {finding.said}")
+        click.echo(f"{finding.name}: {finding.word}: {finding.said}")
         if finding.remedy:
             click.echo(f"  {finding.remedy}")
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
+from consumer.engine.letters import HEADERS_BYTES
 from consumer.errors import CallError, StartError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from consumer.moderation.protocol.services import Service
     from consumer.settings.models import Kafka, Settings
 
 
-__all__ = ["Finding", "connect", "list_topics", "signed_call"]
+__all__ = ["Finding", "TopicConfigs", "connect", "list_topics", "signed_call", "topic_configs"]
+
+
+TopicConfigs = dict[str, dict[str, str]]
+"""What topics are configured as, by their names and Kafka's own."""
 
 
 # A call with these is as good as any: it shows whether the service takes our signature.
@@ -23,22 +28,33 @@ _TEXT = "hello"
 _NO_IMAGE = "https://images.invalid/none.png"
 _NO_TASK = "moderation-consumer-check"
 
+_SIZE, _CLEANUP, _RETENTION = "max.message.bytes", "cleanup.policy", "retention.ms"
+_DAY_MS = 24 * 60 * 60 * 1000
+
 _IN_VAIN = {"hold", "reload_credentials", "clock"}
 
 
 class Finding(NamedTuple):
-    """One thing that was tried, what came of it, and what to do where it failed."""
+    """One thing that was tried, what came of it, and what to do where it failed, or works but not well."""
 
     name: str
     ok: bool
     said: str
     remedy: str = ""
 
+    @property
+    def word(self) -> str:
+        """The finding in a word."""
+        if not self.ok:
+            return "FAILED"
+        return "warning" if self.remedy else "ok"
+
 
 async def connect(
     settings: Settings,
     *,
     topics: Callable[[Kafka], Awaitable[Collection[str]]],
+    configs: Callable[[Kafka, Collection[str]], Awaitable[TopicConfigs]],
     call: Callable[[Settings], Awaitable[str]],
 ) -> list[Finding]:
     """Try all that a start would need; nothing is read or written, one call is made. Cancelling it ends what it tries.
@@ -46,6 +62,7 @@ async def connect(
     Args:
         settings: what to connect to.
         topics: lists the cluster's topics, or raises StartError.
+        configs: tells how topics that exist are configured, as far as the brokers tell, or raises StartError.
         call: makes one call and says what was answered, or raises StartError.
     """
     findings: list[Finding] = []
@@ -56,6 +73,7 @@ async def connect(
     else:
         findings.append(Finding("broker", ok=True, said=", ".join(settings.kafka.bootstrap_servers)))
         findings += [_topic(topic, key, there) for topic, key in _needed(settings).items()]
+        findings += await _dead_letters(settings, there, configs)
     try:
         findings.append(Finding("signed call", ok=True, said=await call(settings)))
     except StartError as error:
@@ -82,6 +100,35 @@ async def list_topics(kafka: Kafka) -> Collection[str]:
         raise StartError(f"the brokers do not list their topics: {error}", "look at the brokers' logs") from error
     finally:
         await close_within(1.0, admin.close(), admin._client)  # noqa: SLF001  # only the client can cut its connections
+
+
+async def topic_configs(kafka: Kafka, topics: Collection[str]) -> TopicConfigs:
+    """How topics are configured, in what matters for dead letters; those that the brokers do not tell are left out.
+
+    Raises:
+        StartError: no broker can be reached, or it refuses us.
+    """
+    from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+    from aiokafka.errors import KafkaError
+
+    from consumer.kafka.connection import close_within
+    from consumer.kafka.connection import connect as connect_to_broker
+
+    names = dict.fromkeys((_SIZE, _CLEANUP, _RETENTION))
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, configs=names) for topic in sorted(topics)]
+    admin = await connect_to_broker(kafka)
+    try:
+        answers = await admin.describe_configs(asked)
+    except (KafkaError, TimeoutError):
+        return {}
+    finally:
+        await close_within(1.0, admin.close(), admin._client)  # noqa: SLF001  # only the client can cut its connections
+    return {
+        topic: {name: value for name, value, *_ in entries if value is not None}
+        for answer in answers
+        for code, _, _, topic, entries in answer.resources
+        if code == 0
+    }
 
 
 async def signed_call(settings: Settings) -> str:
@@ -171,3 +218,53 @@ def _topic(topic: str, key: str, there: Collection[str]) -> Finding:
         return Finding("topic", ok=True, said=f"{topic} ({key})")
     remedy = f"create it, or correct {key}; if it exists, grant our user Describe, and Read or Write, on it"
     return Finding("topic", ok=False, said=f"{topic} ({key}) does not exist", remedy=remedy)
+
+
+async def _dead_letters(
+    settings: Settings,
+    there: Collection[str],
+    configs: Callable[[Kafka, Collection[str]], Awaitable[TopicConfigs]],
+) -> list[Finding]:
+    """Whether the topic of dead letters takes and keeps all that may come."""
+    letters = settings.output.dead_letters
+    if letters not in there:
+        return []
+    try:
+        found = await configs(settings.kafka, {letters, *settings.kafka.topics} & set(there))
+    except StartError as error:
+        return [Finding("dead letters", ok=False, said=str(error), remedy=error.remedy)]
+    if letters not in found:
+        said = f"the brokers do not tell how {letters} is configured, so its size limit and retention are not checked"
+        return [Finding("dead letters", ok=True, said=said, remedy="grant our user DescribeConfigs on all topics")]
+    problems = list(_doubts(letters, found, settings.kafka.topics))
+    return problems or [Finding("dead letters", ok=True, said=f"{letters} takes and keeps them whole")]
+
+
+def _doubts(letters: str, found: Mapping[str, Mapping[str, str]], topics: Collection[str]) -> Iterator[Finding]:
+    """What may go wrong with dead letters, by how their topic and those that are read are configured."""
+    own = found[letters]
+    limits = {topic: int(found[topic][_SIZE]) for topic in topics if _SIZE in found.get(topic, {})}
+    largest = max(limits, key=lambda topic: limits[topic], default="")
+    least = limits.get(largest, 0) + HEADERS_BYTES
+    if limits and _SIZE in own and int(own[_SIZE]) < least:
+        yield Finding(
+            "dead letters",
+            ok=True,
+            said=f"{letters} takes {own[_SIZE]} bytes, but a record of {largest} may have {limits[largest]}, and its "
+            "dead letter adds headers: it would be cut, and could not be replayed",
+            remedy=f"set {_SIZE} of {letters} to at least {least}",
+        )
+    if "compact" in own.get(_CLEANUP, ""):
+        yield Finding(
+            "dead letters",
+            ok=True,
+            said=f"{letters} is compacted: it refuses letters without a key, and keeps only the last one of each key",
+            remedy=f"set {_CLEANUP} of {letters} to delete",
+        )
+    if 0 <= int(own.get(_RETENTION, "-1")) < _DAY_MS:
+        yield Finding(
+            "dead letters",
+            ok=True,
+            said=f"{letters} keeps them for {int(own[_RETENTION]) / 3_600_000:.1f} hours only",
+            remedy=f"set {_RETENTION} of {letters} to as long as people need to look at them and to mend the cause",
+        )

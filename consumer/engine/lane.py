@@ -7,25 +7,34 @@ from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
+from consumer.engine import notes
+from consumer.engine.notes import Note
 from consumer.engine.offsets import OffsetTracker
 from consumer.errors import LaneClosed
+from consumer.record import Position
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from consumer.engine.offset_map import OffsetMap
     from consumer.engine.offsets import Slot
+    from consumer.engine.order import Queue
+    from consumer.engine.way import Outcome
     from consumer.record import Partition, Record
 
 
 __all__ = ["Lane", "LaneState", "Waiting", "Work"]
 
 
+# So many starts in a row without any progress, and a record is suspected of killing the process.
+_SUSPICIOUS_DEATHS = 3
+
+
 class LaneState(Enum):
-    """What a lane does: nothing yet; everything; only finish what was started; nothing more."""
+    """What a lane does: nothing yet; note its start; everything; only finish what was started; nothing more."""
 
     CLOSED = auto()
+    OPENING = auto()
     OPEN = auto()
     DRAINING = auto()
     GONE = auto()
@@ -42,9 +51,25 @@ class Waiting(NamedTuple):
 class Work:
     """One record on its way to its verdict; it is also the record's claim on being judged."""
 
-    __slots__ = ("_billed", "_on_wire", "delivering", "lane", "noted", "parked", "record", "size_bytes", "slot", "task")
+    __slots__ = (
+        "_billed",
+        "_on_wire",
+        "condemned",
+        "delivering",
+        "lane",
+        "leads",
+        "noted",
+        "outcome",
+        "parked",
+        "queue",
+        "record",
+        "size_bytes",
+        "slot",
+        "task",
+        "withheld",
+    )
 
-    def __init__(self, lane: Lane, record: Record, slot: Slot, size_bytes: int) -> None:
+    def __init__(self, lane: Lane, record: Record, slot: Slot, size_bytes: int, *, condemned: bool = False) -> None:
         self.lane = lane
         self.record = record
         self.slot = slot
@@ -54,13 +79,18 @@ class Work:
         self.delivering = False
         self.parked = False
         self.noted = False
+        self.condemned = condemned
+        self.leads = False
+        self.withheld = False
+        self.queue: Queue | None = None
+        self.outcome: Outcome | None = None
         self.task: asyncio.Task[None] | None = None
 
     @property
     def held(self) -> bool:
         """Whether something new may still be started, and paid, for this record."""
         state = self.lane.state
-        return state is LaneState.OPEN or (state is LaneState.DRAINING and self.paid_for)
+        return state is LaneState.OPEN or (state is LaneState.DRAINING and (self.paid_for or self.leads))
 
     @property
     def paid_for(self) -> bool:
@@ -88,6 +118,8 @@ class Work:
     def park(self) -> None:
         """It waits for something long that is recorded elsewhere: another record may take its place in the window."""
         if not self.parked:
+            if self.lane.suspect == self.record.offset:
+                self.lane.suspect = None  # what can wait has not killed the process
             self.parked = self.noted = True
             self.lane.parking(1)
             if self.lane.state in (LaneState.DRAINING, LaneState.GONE) and self.task is not None:
@@ -105,17 +137,21 @@ class Lane:
     """A partition of one assignment. A later assignment of the same partition is another lane with another epoch."""
 
     __slots__ = (
+        "_condemned",
+        "_deaths",
         "_empty",
-        "_known",
+        "_noted",
         "committed",
-        "committed_note",
         "epoch",
+        "got_on",
         "in_turn",
-        "noted",
+        "opened_at",
         "parking",
         "partition",
         "stalled",
         "state",
+        "suspect",
+        "suspect_since",
         "tracker",
         "waiting",
         "works",
@@ -125,39 +161,68 @@ class Lane:
         self.partition = partition
         self.epoch = epoch
         self.parking = parking
-        self.noted: deque[Record] = deque()
         self.state = LaneState.CLOSED
         self.tracker = OffsetTracker(0)
         self.waiting: deque[Waiting] = deque()
         self.in_turn = False
         self.stalled = False
-        self.committed = -1
-        self.committed_note = ""
-        self._known: OffsetMap | None = None
+        self.opened_at = 0.0
+        self.got_on = False
+        self.committed: Position | None = None
+        self.suspect: int | None = None
+        self.suspect_since = 0.0
         self.works: set[Work] = set()
+        self._noted: deque[Record] = deque()
+        self._deaths = 0
+        self._condemned: int | None = None
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def open(self, offset: int, *, committed: int | None, known: OffsetMap | None, budget_bytes: int) -> None:
-        """Let records in, from this offset on. A group that has committed nothing yet commits where it starts.
+    def begin_at(self, offset: int, *, committed: Position | None, note: Note | None, budget_bytes: int) -> bool:
+        """Take up a position. Nothing is let in until the lane opens.
 
-        `known` is what the last commit said of the records above it: those that are done are not done again.
+        Args:
+            offset: The first record to read.
+            committed: What the group has committed.
+            note: What was said beside it: records that are done are not done again.
+            budget_bytes: How long the map of what is done may be.
+
+        Returns:
+            Whether one of its records may be killing the process, so often did it die without getting anything done.
         """
-        self.tracker = OffsetTracker(offset, budget_bytes)
-        self._known = known
-        self.committed = -1 if committed is None else committed
-        self.state = LaneState.OPEN
+        note = note or Note()
+        self.tracker = OffsetTracker(offset, budget_bytes, note.done)
+        self.committed = committed
+        self.state = LaneState.OPENING
+        self.stalled = True
+        self._deaths = note.deaths + 1
+        if note.deaths < _SUSPICIOUS_DEATHS:
+            return False
+        self._condemned = note.suspect
+        return True
+
+    def suspects(self, offset: int, now: float) -> None:
+        """This record is tried alone: should the process die now, it was this one."""
+        self.suspect, self.suspect_since = offset, now
+
+    def survived(self) -> None:
+        """The process lives on, or its end is planned: no record is to be blamed for what comes now."""
+        self._deaths = 0
+        self.suspect = None
+
+    def outlook(self) -> Position:
+        """What may be committed now, with the note beside it."""
+        offset, done = self.tracker.outlook()
+        suspect = self.suspect if self.suspect is not None and self.suspect >= offset else None
+        return Position(offset, notes.write(offset, Note(done, self._deaths, suspect)))
 
     def start(self, head: Waiting) -> Work | None:
         """Take the record that waits in front, or None where it is done already."""
         record = head.record
-        if self._known is not None and self._known.done(record.offset):
-            self.tracker.skip(record.offset)
-            return None
         slot = self.tracker.admit(record.offset, head.since)
         if slot is None:
             return None
-        work = Work(self, record, slot, head.size_bytes)
+        work = Work(self, record, slot, head.size_bytes, condemned=record.offset == self._condemned)
         self.works.add(work)
         self._empty.clear()
         return work
@@ -165,17 +230,19 @@ class Lane:
     def finish(self, work: Work) -> None:
         """All is done for a record: it no longer stands in the way of a commit."""
         self.tracker.finish(work.slot)
+        self.got_on = True
         if work.noted:
-            self.noted.append(work.record)
+            self._noted.append(work.record)
+        if self.suspect == work.record.offset:
+            self.suspect = None
         self.forget(work)
 
-    def committed_to(self, offset: int, note: str) -> list[Record]:
-        """Everything below this offset is committed; returns the records about which nothing needs to be kept now."""
-        self.committed = max(self.committed, offset)
-        self.committed_note = note
-        settled = [record for record in self.noted if record.offset < offset]
+    def committed_to(self, position: Position) -> list[Record]:
+        """This is committed; returns the records about which nothing needs to be kept now."""
+        self.committed = position
+        settled = [record for record in self._noted if record.offset < position.offset]
         if settled:
-            self.noted = deque(record for record in self.noted if record.offset >= offset)
+            self._noted = deque(record for record in self._noted if record.offset >= position.offset)
         return settled
 
     def forget(self, work: Work) -> None:
@@ -188,6 +255,11 @@ class Lane:
     async def emptied(self) -> None:
         """Return when nothing is in flight. When cancelled, nothing changes."""
         await self._empty.wait()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing that was read is unfinished, or waits."""
+        return not self.waiting and not self.works
 
     @property
     def unfinished(self) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from consumer.verdict import Judgement
 
 
-__all__ = ["Assignments", "Claim", "Judge", "Sink", "Source"]
+__all__ = ["Assignments", "Claim", "Judge", "Proofs", "Sink", "Source", "Unit"]
 
 
 class Assignments(Protocol):
@@ -31,7 +31,7 @@ class Assignments(Protocol):
 
 
 class Source(Protocol):
-    """Where records come from: six methods, so that another client can be put behind them."""
+    """Where records come from: few methods, so that another client can be put behind them."""
 
     async def start(self, assignments: Assignments) -> None:
         """Connect and join the group.
@@ -76,6 +76,29 @@ class Source(Protocol):
         """How many characters of metadata the broker takes with a committed offset; known after `start`."""
         ...
 
+    async def rejoin(self) -> None:
+        """Leave the group and join it anew: another member has taken over, though the group did not say so yet.
+
+        Returns at once; the partitions are revoked and assigned later, as in any rebalance.
+        """
+        ...
+
+    @property
+    def member(self) -> bool:
+        """Whether the group still counts us among its members, as far as it has told us."""
+        ...
+
+    async def vouch(self) -> bool:
+        """Ask the group now whether we are one of its members; False where it says no, or nothing in time."""
+        ...
+
+    def positions(self) -> Mapping[Partition, int]:
+        """Up to where `poll` has handed out all there is: past the last record, and past what is no record.
+
+        Only of partitions of which nothing that was fetched still waits to be polled.
+        """
+        ...
+
     def lag(self) -> Mapping[Partition, int]:
         """How many records each partition holds beyond the position read so far, where that is known."""
         ...
@@ -105,6 +128,71 @@ class Sink(Protocol):
 
     async def stop(self) -> None:
         """Disconnect, within a bounded time."""
+        ...
+
+
+class Unit(Protocol):
+    """The writes of lanes that move together: records and offsets that are committed together, or not at all.
+
+    A unit is whose transactional id has the highest epoch: `fence` takes it, from whoever had it.
+    """
+
+    async def fence(self) -> None:
+        """Take the unit over: what its last owner left open is aborted, or completed, when this returns.
+
+        Called before anything else, and after every failed transaction; each time a new producer is started and the
+        old one thrown away. It tries for as long as the brokers are away. When cancelled, the unit may be fenced.
+
+        Raises:
+            Stuck: we may not write transactions under this id.
+        """
+        ...
+
+    async def transact(self, records: Sequence[OutRecord], positions: Mapping[Partition, Position]) -> None:
+        """Write records and commit positions in one transaction; when this returns, both are committed.
+
+        When cancelled, it may be committed or not; `fence` has to come next, by us or by the next owner.
+
+        Raises:
+            Fenced: another process has the unit now; it reads what was committed.
+            TransactionRefused: the broker will never take one of the records, or the note beside an offset.
+            TransactionFailed: it failed in any other way, and may have been committed. `fence` has to come next.
+            Stuck: we may not write to one of the topics.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect, within a bounded time; an open transaction is left to the next owner, who aborts it."""
+        ...
+
+
+class Proofs(Protocol):
+    """Who has to know that this process still owned what it works on a moment ago; the stall guard is one."""
+
+    @property
+    def proof_due(self) -> bool:
+        """Whether the group should be asked soon, though there is nothing to commit."""
+        ...
+
+    def now(self) -> float:
+        """The time to remember before the group is asked."""
+        ...
+
+    def proven(self, sent_at: float) -> None:
+        """The group, asked at this time, by a commit or by itself, counted us among its members."""
+        ...
+
+    @property
+    def shut(self) -> bool:
+        """Whether this process may have been replaced: nothing may be written or sent that its successor writes too."""
+        ...
+
+    async def opened(self) -> None:
+        """Return when it is not shut. When cancelled, nothing changes."""
+        ...
+
+    def released(self) -> None:
+        """Nothing is owned any more: what was proven so far does not count for what is taken over next."""
         ...
 
 

@@ -52,3 +52,13 @@ class Tally:
         if seen is None:
             seen = self._seconds[verdict.route] = self._metrics.histogram("event_seconds").labels(verdict.route)
         seen.observe(seconds)
+
+    def discarded(self, outcome: Outcome) -> None:
+        """An answer came for a record that another process judges now: it was paid in vain."""
+        if outcome.verdict is None:
+            return
+        judgement = outcome.verdict.judgement
+        for service in judgement.services:
+            self._metrics.counter("discarded_answers").labels(service).inc()
+        for one in judgement.billed:
+            self._metrics.counter("discarded_cost").labels(one.moderation_type, one.currency).inc(float(one.cost))

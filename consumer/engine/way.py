@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from consumer.engine.letters import dead_letter
+from consumer.engine.letters import dead_letter, shortened
 from consumer.errors import LaneClosed, RecordError, RouteError
 from consumer.record import OutRecord
 from consumer.verdict import Verdict
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from consumer.clock import Clock
     from consumer.engine.lane import Work
     from consumer.engine.ports import Judge
+    from consumer.errors import DeliveryRefused
     from consumer.event import Event
     from consumer.policy import Policy
     from consumer.record import Record
@@ -108,6 +109,36 @@ class Way:
             return self.refuse(work, RecordError(f"unexpected {name}", code="unexpected"), route_name)
         return Outcome(out, route=route_name, verdict=verdict)
 
+    def condemn(self, work: Work) -> Outcome:
+        """The dead letter of a record that has killed the process again and again."""
+        return self.refuse(work, RecordError("the process died each time that it was tried", code="kills_process"))
+
+    def retell(self, work: Work, error: DeliveryRefused) -> bool:
+        """The broker will never take a record's outcome: another takes its place. False where there is none left.
+
+        A verdict becomes a dead letter. A dead letter becomes a shorter one, half as long each time.
+        """
+        outcome = work.outcome
+        if outcome is None:
+            return False
+        if outcome.error is None:
+            work.outcome = self.refuse(work, error, outcome.route)
+            return True
+        whole = dead_letter(self._dead_letters, work.record, outcome.error)
+        shorter = shortened(whole, _size_bytes(outcome.out) // 2, _size_bytes)
+        if _size_bytes(shorter) >= _size_bytes(outcome.out):
+            return False
+        work.outcome = Outcome(shorter, route=outcome.route, error=outcome.error)
+        return True
+
     def refuse(self, work: Work, error: RecordError, route: str = "") -> Outcome:
         """The dead letter of a record that cannot be moderated, or whose verdict cannot be delivered."""
+        # The error stays until the letter is committed: with its frames it would hold on to all that the record met.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         return Outcome(dead_letter(self._dead_letters, work.record, error), route=route, error=error)
+
+
+def _size_bytes(out: OutRecord) -> int:
+    """What a record is counted as when it has to become shorter."""
+    headers = sum(len(name) + len(value or b"") for name, value in out.headers)
+    return len(out.key or b"") + len(out.value or b"") + headers

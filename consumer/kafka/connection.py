@@ -16,17 +16,23 @@ from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     IllegalSaslStateError,
+    IncompatibleBrokerVersion,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
     KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    UnsupportedCodecError,
     UnsupportedSaslMechanismError,
+    UnsupportedVersionError,
 )
 
 from consumer.errors import StartError
+from consumer.kafka.mended import mend
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine
+    from collections.abc import Collection, Coroutine, Mapping
 
     from consumer.settings.models import Kafka, KafkaSecurity
 
@@ -34,11 +40,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AFTERMATH_SECONDS",
     "FORBIDDEN",
+    "HOPELESS",
     "client_options",
     "close_within",
     "connect",
     "metadata_limit",
+    "options_to_start",
     "record_size_limits",
+    "remedy",
     "require_group",
     "require_topics",
 ]
@@ -62,6 +71,23 @@ BAD_CREDENTIALS = (
 
 # Errors that say what our user lacks rights for; trying again is of no use.
 FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+
+# What no broker that comes back will mend, and what a person can do about it.
+REMEDIES = {
+    ClusterAuthorizationFailedError: "grant our user what it lacks on the cluster",
+    GroupAuthorizationFailedError: "grant our user Read on the group, or correct kafka.group_id",
+    TopicAuthorizationFailedError: "grant our user Describe, and Read or Write, on the topic",
+    IncompatibleBrokerVersion: "run brokers of version 2.5 or later",
+    InvalidGroupIdError: "correct kafka.group_id",
+    InvalidSessionTimeoutError: "keep kafka.session_timeout_seconds within the brokers' group.min.session.timeout.ms "
+    "and group.max.session.timeout.ms",
+    UnsupportedCodecError: "the topic holds records compressed by lz4, snappy or zstd: install cramjam",
+    UnsupportedVersionError: "run brokers of version 2.5 or later",
+}
+HOPELESS = tuple(REMEDIES)
+
+
+mend()
 
 
 def client_options(kafka: Kafka) -> dict[str, Any]:
@@ -91,15 +117,35 @@ def client_options(kafka: Kafka) -> dict[str, Any]:
     return options
 
 
-async def connect(kafka: Kafka) -> AIOKafkaAdminClient:
-    """A started admin client; the caller closes it. Each bootstrap server is given 10 s, one after the other.
+def remedy(error: BaseException) -> str:
+    """What a person can do about one of the HOPELESS errors."""
+    return next(remedy for kind, remedy in REMEDIES.items() if isinstance(error, kind))
+
+
+async def options_to_start(kafka: Kafka) -> dict[str, Any]:
+    """What `client_options` says, with no bootstrap server but one that takes our connection right now.
+
+    A client asks one after the other in any order, and waits for a whole request's time-out for one that is silent;
+    here each is given 10 s. It needs them for its start only.
 
     Raises:
         StartError: no bootstrap server can be reached, or it refuses us.
     """
     options = client_options(kafka)
-    await _require_answer(options)
-    admin = AIOKafkaAdminClient(**options)
+    return {**options, "bootstrap_servers": [await _answering(options)]}
+
+
+async def connect(kafka: Kafka, options: Mapping[str, Any] | None = None) -> AIOKafkaAdminClient:
+    """A started admin client; the caller closes it.
+
+    Args:
+        kafka: The brokers.
+        options: What `options_to_start` found, where it was asked before.
+
+    Raises:
+        StartError: no bootstrap server can be reached, or it refuses us.
+    """
+    admin = AIOKafkaAdminClient(**(options or await options_to_start(kafka)))
     try:
         await admin.start()
     except KafkaError as error:
@@ -212,7 +258,7 @@ async def close_within(seconds: float, closing: Coroutine[Any, Any, None], clien
             task.exception()  # it was a farewell: nobody can do anything about its failure
 
 
-async def _require_answer(options: dict[str, Any]) -> None:
+async def _answering(options: dict[str, Any]) -> str:
     """Find one bootstrap server that takes our connection, or say why the first one does not.
 
     aiokafka's own bootstrap tells only its log why it failed.
@@ -220,7 +266,8 @@ async def _require_answer(options: dict[str, Any]) -> None:
     single = {name: value for name, value in options.items() if name != "bootstrap_servers"}
     single["request_timeout_ms"] = min(single["request_timeout_ms"], _milliseconds(CONNECT_SECONDS))
     failures: list[StartError] = []
-    for host, port, _ in collect_hosts(options["bootstrap_servers"]):
+    for server in options["bootstrap_servers"]:
+        ((host, port, _),) = collect_hosts([server])
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await create_conn(host, port, **single)
@@ -228,7 +275,7 @@ async def _require_answer(options: dict[str, Any]) -> None:
             failures.append(_unreachable(f"{host}:{port}", error))
         else:
             await connection.close()
-            return
+            return str(server)
     raise failures[0]
 
 

@@ -8,31 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
     ProducerClosed,
-    ProducerFenced,
     RecordListTooLargeError,
-    UnknownProducerId,
 )
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from consumer.errors import DeliveryRefused, StartError, Stuck
-from consumer.kafka.connection import (
-    AFTERMATH_SECONDS,
-    FORBIDDEN,
-    client_options,
-    close_within,
-    connect,
-    record_size_limits,
-    require_topics,
-)
+from consumer.kafka.connection import FORBIDDEN, client_options
+from consumer.kafka.producers import close_producer, hand_over, is_refusal, new_producer, too_large, topic_limits
 
 
 if TYPE_CHECKING:
@@ -47,27 +33,10 @@ __all__ = ["KafkaSink"]
 
 _log = structlog.get_logger(__name__)
 
-LINGER_MS = 5
-BATCH_BYTES = 256 * 1024
-
-# The client's own limit must never speak: it cannot know what compression makes of a record, and the topic's limit is
-# looked at before a record is handed to it.
-REQUEST_BYTES = 64 * 1024 * 1024
-
 RETRY_SECONDS = 0.5
 
 # A dead letter's code for it.
 TOO_LARGE = "too_large"
-
-# These say that the producer is broken, not that a record is.
-BROKEN = (
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    OutOfOrderSequenceNumber,
-    ProducerClosed,
-    ProducerFenced,
-    UnknownProducerId,
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +77,7 @@ class KafkaSink:
         self._kafka = kafka
         self._topics = topics
         self._setting = setting
-        self._compression = None if compression == "none" else compression
+        self._compression = compression
         self._stop_seconds = stop_seconds
         self._limits: dict[str, int] = {}
         self._options: dict[str, Any] = {}
@@ -128,12 +97,9 @@ class KafkaSink:
             StartError: the broker cannot be reached, refuses us, or a topic is missing.
         """
         self._options = client_options(self._kafka)
-        admin = await connect(self._kafka)
-        try:
-            await require_topics(admin, self._topics, setting=self._setting)
-            self._limits = await record_size_limits(admin, self._topics)
-        finally:
-            await close_within(self._stop_seconds, admin.close(), admin._client)  # noqa: SLF001  # its connections
+        self._limits = await topic_limits(
+            self._kafka, self._topics, setting=self._setting, close_seconds=self._stop_seconds
+        )
         self._producer = self._new_producer()
         try:
             await self._producer.start()
@@ -153,7 +119,7 @@ class KafkaSink:
         when it takes none of ours.
         """
         entry = _Unacknowledged(record, asyncio.get_running_loop().create_future())
-        if self._too_large(record):
+        if too_large(record, self._limits, compression=self._compression):
             entry.future.set_exception(
                 DeliveryRefused(
                     f"larger than the {self._limits[record.topic]} bytes that {record.topic} takes",
@@ -168,7 +134,7 @@ class KafkaSink:
                 return entry.future
             producer = self._producer
             try:
-                acknowledged = await _hand_over(producer, record)
+                acknowledged = await hand_over(producer, record)
             except KafkaTimeoutError:
                 continue  # the partition's leader is away: wait for it, which is backpressure
             except FORBIDDEN as error:
@@ -195,26 +161,11 @@ class KafkaSink:
             await asyncio.wait({replacing})
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _close(producer, self._stop_seconds)
+            await close_producer(producer, self._stop_seconds)
         self._fail_all(Stuck("stopped before the broker acknowledged it"))
 
     def _new_producer(self) -> Any:
-        return AIOKafkaProducer(
-            **self._options,
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=LINGER_MS,
-            max_batch_size=min([BATCH_BYTES, *self._limits.values()]),
-            max_request_size=REQUEST_BYTES,
-            compression_type=self._compression,
-        )
-
-    def _too_large(self, record: OutRecord) -> bool:
-        """Whether the topic is known to refuse it. What compression makes of it only the broker can say."""
-        if self._compression is not None or record.topic not in self._limits:
-            return False
-        size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
-        return bool(size > self._limits[record.topic])
+        return new_producer(self._options, limits=self._limits, compression=self._compression)
 
     def _follow(self, entry: _Unacknowledged, producer: Any, acknowledged: asyncio.Future[Any]) -> None:
         entry.producer = producer
@@ -227,7 +178,7 @@ class KafkaSink:
             self._end(entry)
         elif entry in self._unacknowledged and entry.producer is producer:
             entry.producer = None
-            entry.suspect = entry.suspect or _is_refusal(error)
+            entry.suspect = entry.suspect or is_refusal(error)
             self._replace(producer, error)
 
     def _end(self, entry: _Unacknowledged, error: Exception | None = None) -> None:
@@ -280,7 +231,7 @@ class KafkaSink:
             if self._broken:
                 return
         try:
-            acknowledged = await _hand_over(producer, entry.record)
+            acknowledged = await hand_over(producer, entry.record)
             if not entry.suspect:
                 self._follow(entry, producer, acknowledged)
                 return
@@ -289,7 +240,7 @@ class KafkaSink:
             return
         except KafkaError as error:
             self._broken = True
-            if _is_refusal(error):
+            if is_refusal(error):
                 self._end(entry, _refusal(entry.record, error))
         else:
             self._end(entry)
@@ -297,7 +248,7 @@ class KafkaSink:
     async def _restart(self) -> None:
         """Close the producer, which lets its other batches end well, and start another, however long that takes."""
         while self._broken:
-            await _close(self._producer, self._stop_seconds)
+            await close_producer(self._producer, self._stop_seconds)
             self._producer = self._new_producer()
             try:
                 await self._producer.start()
@@ -308,32 +259,9 @@ class KafkaSink:
                 self._broken = False
 
 
-def _is_refusal(error: BaseException) -> bool:
-    """Whether the fault may be the record's, and not the producer's or the cluster's."""
-    return not isinstance(error, BROKEN) and not getattr(error, "retriable", False)
-
-
 def _refusal(record: OutRecord, error: KafkaError) -> Exception:
     """A record that was refused alone, by a fresh producer."""
     if isinstance(error, FORBIDDEN):
         return Stuck(f"we may not write to {record.topic}: {error}")
     code = TOO_LARGE if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)) else None
     return DeliveryRefused(f"{record.topic} refuses it: {error!r}", code=code)
-
-
-async def _hand_over(producer: Any, record: OutRecord) -> asyncio.Future[Any]:
-    future: asyncio.Future[Any] = await producer.send(
-        record.topic, key=record.key, value=record.value, headers=list(record.headers)
-    )
-    return future
-
-
-async def _close(producer: Any, seconds: float) -> None:
-    """Stop a producer within a time limit, and make sure that it sends nothing and nobody waits for it afterwards."""
-    await close_within(seconds, producer.stop(), producer.client)
-    sender = producer._sender.sender_task  # noqa: SLF001  # the producer's own stop waits for it without bound
-    while sender is not None and not sender.done():
-        # Cancelled once it still waits for requests on their way; cancelled again it gives one of them up.
-        sender.cancel()
-        await asyncio.wait({sender}, timeout=AFTERMATH_SECONDS)
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  # as above

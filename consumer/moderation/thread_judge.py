@@ -130,8 +130,9 @@ class ThreadJudge:
     restart, waits for its old task. A call is never given up while any of its events waits: one that is cancelled, or
     whose partition is taken away, leaves the call if it has not been sent, and is ignored if it has.
 
-    `place` puts local images where the service reads them, and returns the event with their places; without it, events
-    with local images are refused.
+    `group_id` is the consumer group that events are read in; what is remembered is for it alone. `place` puts local
+    images where the service reads them, and returns the event with their places; without it, events with local images
+    are refused.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class ThreadJudge:
         clock: Clock,
         metrics: Metrics,
         callbacks: CallbackAddresses | None = None,
+        group_id: str = "",
         place: Callable[[Event], Awaitable[Event]] | None = None,
     ) -> None:
         self._client = client
@@ -152,6 +154,7 @@ class ThreadJudge:
         self._tasks = tasks
         self._clock = clock
         self._callbacks = callbacks
+        self._group_id = group_id
         self._place = place
         self._wait_seconds = metrics.histogram("batch_wait_seconds")
         self._events = metrics.counter("batched_events")
@@ -221,7 +224,7 @@ class ThreadJudge:
 
     async def _submitted(self, event: Event, service: Service, claim: Claim, scope: str) -> Share | Judgement:
         """The event's share in a task that was submitted now, or before a restart; or why it could not be."""
-        mark = fingerprint(claim.record, scope)
+        mark = fingerprint(claim.record, scope, self._group_id)
         known = self._board.find(Place.of(claim.record), mark)
         if known is not None:
             self._resumed.labels(known.service).inc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from consumer.quota.bucket import Bucket
+from consumer.quota.guard import Guard, OpenGuard, StallGuard
 
 
-__all__ = ["Bucket"]
+__all__ = ["Bucket", "Guard", "OpenGuard", "StallGuard"]

@@ -24,6 +24,7 @@ _SHRINK = 0.7
 # Calls that were on the wire together are refused together: that is one lesson, not many.
 _ONE_LESSON_SECONDS = 1.0
 _RECOVERY_SECONDS = 60.0
+_NEVER = float("-inf")
 
 
 class Bucket:
@@ -32,28 +33,54 @@ class Bucket:
     While work waits, `limit / (1 + jitter_seconds)` calls a second are sent: no sender that must never be refused can
     do more, since the network may bunch up all sends of such a window into one second of the service. Refusals shrink
     the limit at once by 30 % and it grows back within a minute.
+
+    Where several processes share a limit, each is handed out its part of the tokens with `hand_out`. A part that grows
+    does so `window_seconds` later, since who had those tokens may just have used them.
     """
 
     def __init__(self, limit: int, *, jitter_seconds: float, clock: Clock) -> None:
         if limit < 1:
             raise ValueError(f"a bucket needs at least one token, got {limit}")
         self.limit = limit
-        self._span_seconds = _WINDOW_SECONDS + jitter_seconds
+        """Calls a second that this process may send where no call was refused."""
+        self.window_seconds = _WINDOW_SECONDS + jitter_seconds
+        """Sends that lie so far apart can never be counted into the same second by the service."""
         self._clock = clock
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._sent: deque[float] = deque(maxlen=limit)
-        self._paced_at = float("-inf")
-        self._shrunk_to = limit
-        self._shrunk_at = float("-inf")
+        self._paced_at = _NEVER
+        self._share = 1.0
+        self._shrunk_at = _NEVER
+        self._any = asyncio.Event()
+        self._any.set()
 
     @property
     def limit_now(self) -> int:
         """Calls a second that are allowed now: the limit, or less for a while after a refusal."""
-        if self._shrunk_to >= self.limit:
+        if self._share == 1.0 or not self.limit:
             return self.limit
         age = self._clock.monotonic() - self._shrunk_at
-        return min(self.limit, self._shrunk_to + int(age * self.limit * (1 - _SHRINK) / _RECOVERY_SECONDS))
+        # The share was made from whole tokens: a little more than nothing is added for what division lost of them.
+        return min(self.limit, max(1, int(self.limit * (self._share + age * (1 - _SHRINK) / _RECOVERY_SECONDS) + 1e-9)))
+
+    def hand_out(self, limit: int) -> None:
+        """Use so many tokens from now on; with none, whoever asks for one waits. What was sent before counts on.
+
+        Tokens that come to those we had count as used just now. A share that was lost to refusals stays lost until it
+        has grown back.
+        """
+        if limit < 0:
+            raise ValueError(f"tokens cannot be fewer than none, got {limit}")
+        if limit > (self._sent.maxlen or 0):
+            self._sent = deque(self._sent, maxlen=limit)
+        self._sent.extend([self._clock.monotonic()] * (limit - self.limit))
+        self.limit = limit
+        # Who sleeps looks again when it wakes; who waits because there is no token at all has to be told.
+        if limit:
+            self._any.set()
+        else:
+            self._any.clear()
 
     def free(self) -> bool:
         """Whether a token could be taken now without waiting."""
@@ -72,27 +99,32 @@ class Bucket:
         try:
             async with self._turn:
                 while (wait := self._due() - (now := self._clock.monotonic())) > 0:
-                    await self._clock.sleep(wait)
+                    if self.limit:
+                        await self._clock.sleep(wait)
+                    else:
+                        await self._any.wait()
                 self._take(now)
         finally:
             self._waiting -= 1
         return now - asked_at
 
-    def _take(self, now: float) -> None:
-        self._sent.append(now)
-        self._paced_at = max(self._paced_at + _PACE * self._span_seconds / self.limit_now, now - _CATCH_UP_SECONDS)
-
     def throttled(self) -> None:
         """The service refused a call for the quota: allow fewer from now on."""
         now = self._clock.monotonic()
-        if now - self._shrunk_at < _ONE_LESSON_SECONDS:
+        if now - self._shrunk_at < _ONE_LESSON_SECONDS or not self.limit:
             return
-        self._shrunk_to = max(1, int(self.limit_now * _SHRINK))
+        self._share = max(1, int(self.limit_now * _SHRINK)) / self.limit
         self._shrunk_at = now
+
+    def _take(self, now: float) -> None:
+        self._sent.append(now)
+        self._paced_at = max(self._paced_at + _PACE * self.window_seconds / self.limit_now, now - _CATCH_UP_SECONDS)
 
     def _due(self) -> float:
         limit = self.limit_now
-        paced = self._paced_at + _PACE * self._span_seconds / limit
+        if not limit:
+            return float("inf")
+        paced = self._paced_at + _PACE * self.window_seconds / limit
         if len(self._sent) < limit:
             return paced
-        return max(paced, self._sent[-limit] + self._span_seconds)
+        return max(paced, self._sent[-limit] + self.window_seconds)

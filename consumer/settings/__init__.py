@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from consumer.settings.loaded import Loaded, Value, values
-from consumer.settings.loader import load, load_embedded
+from consumer.settings.loader import KafkaSettings, load, load_embedded, load_kafka
 from consumer.settings.models import EmbeddedSettings, Settings
 
 
-__all__ = ["EmbeddedSettings", "Loaded", "Settings", "Value", "load", "load_embedded", "values"]
+__all__ = [
+    "EmbeddedSettings",
+    "KafkaSettings",
+    "Loaded",
+    "Settings",
+    "Value",
+    "load",
+    "load_embedded",
+    "load_kafka",
+    "values",
+]

@@ -10,9 +10,11 @@ from consumer.errors import SettingsError
 from consumer.settings.contradictions import contradictions
 from consumer.settings.environment import CONFIG, read_environment
 from consumer.settings.loaded import Loaded
-from consumer.settings.models import EmbeddedSettings, Settings
+from consumer.settings.models import EmbeddedSettings, Kafka, Output, Settings
 from consumer.settings.nodes import Node, Place, Problem, dotted, overlay, plain
 from consumer.settings.secret_files import name_secret_files, read_secret_files
+from consumer.settings.section import Section
+from consumer.settings.shapes import fields
 from consumer.settings.validation import Validation
 from consumer.settings.vendor import vendor_credentials
 from consumer.settings.yaml_tree import read
@@ -23,7 +25,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["load", "load_embedded"]
+__all__ = ["KafkaSettings", "load", "load_embedded", "load_kafka"]
+
+
+class KafkaSettings(Section):
+    """What is needed to read and write the topics, and nothing of the moderation service."""
+
+    kafka: Kafka
+    """Where events are read from."""
+    output: Output = Output()
+    """Where verdicts and dead letters are written."""
 
 
 Model = TypeVar("Model", bound=EmbeddedSettings)
@@ -58,6 +69,28 @@ def load_embedded(source: Path | str | Mapping[str, Any], environ: Mapping[str, 
     else:
         root = name_secret_files(plain(source, Place("settings")), EmbeddedSettings, problems)
     settings, _ = _validated(EmbeddedSettings, root, environ, names, problems)
+    return settings
+
+
+def load_kafka(paths: Sequence[Path | str], environ: Mapping[str, str]) -> KafkaSettings:
+    """Read the same settings as `load`, but look at the sections of Kafka only: no credentials need to be there.
+
+    Raises:
+        SettingsError: something is wrong with them; `problems` has one line for each fault.
+    """
+    names = [os.fspath(path) for path in paths] or [name for name in [environ.get(CONFIG)] if name]
+    problems: list[Problem] = []
+    root = _files(names, problems)
+    root = overlay(root, name_secret_files(read_environment(environ, root.place, problems), Settings, problems))
+    others = fields(Settings).keys() - fields(KafkaSettings).keys()
+    root = Node(root.place, {name: node for name, node in root.value.items() if name not in others})
+    root, secrets = read_secret_files(root, KafkaSettings, problems)
+    validation = Validation(problems, secrets, {})
+    settings = validation.section(KafkaSettings, root)
+    problems += contradictions(cast("Settings", settings), validation.places, root.place)
+    problems = [problem for problem in problems if not problem.path or problem.path[0] not in others]
+    if problems:
+        raise _error(problems, names)
     return settings
 
 

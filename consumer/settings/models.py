@@ -16,6 +16,7 @@ __all__ = [
     "Admin",
     "Callbacks",
     "Credentials",
+    "DeadLetters",
     "Delivery",
     "EmbeddedSettings",
     "Kafka",
@@ -35,6 +36,7 @@ __all__ = [
     "Service",
     "Settings",
     "Shutdown",
+    "State",
     "Tasks",
     "Threads",
     "Timeouts",
@@ -104,8 +106,15 @@ class Kafka(Section):
     """What the brokers' logs and quotas call us."""
     session_timeout_seconds: Annotated[float, Field(ge=6, le=300)] = 30.0
     """How long the group waits for a silent member before its partitions go to another."""
-    heartbeat_interval_seconds: Seconds = 3.0
-    """How often the membership is renewed; at most a third of the session time-out."""
+    heartbeat_interval_seconds: Seconds = 0.5
+    """How often the membership is renewed; at most a third of the session time-out. A member hears of a rebalance with
+    its next heartbeat, so this is part of what a takeover takes."""
+    scale: Literal["failover", "share"] = "failover"
+    """`failover`: one replica of the group works, the others stand by. `share`: partitions, and the account's quota
+    with them, are spread over all replicas; for raised quotas that one process cannot use up."""
+    group_instance_id: Name | None = None
+    """A name for this replica that outlives its restarts: its partitions wait for it for as long as a session. Each
+    replica needs one of its own, such as a StatefulSet's pod name."""
     request_timeout_seconds: Seconds = 40.0
     """How long one request to a broker may take."""
     security: KafkaSecurity = KafkaSecurity()
@@ -274,6 +283,11 @@ class Policy(Section):
 class Delivery(Section):
     """How events flow, and what is promised of them."""
 
+    guarantee: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """`at_least_once`: after a fault some verdicts are written again. `exactly_once`: verdicts and offsets are written
+    in one transaction, so that who reads committed records only sees each verdict once."""
+    order: Literal["unordered", "key", "partition"] = "unordered"
+    """In which order verdicts leave: as they come, in the order of the events of a key, or of a partition."""
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Events worked on at the same time."""
     memory_budget_bytes: Annotated[int, Field(ge=1_048_576)] = 64 * 1_048_576
@@ -282,6 +296,26 @@ class Delivery(Section):
     """How often offsets are committed: what a crash has judged and paid again."""
     on_null: Literal["skip", "dead_letter"] = "skip"
     """What a record without a value becomes: skipped and counted, or a dead letter."""
+
+
+class DeadLetters(Section):
+    """When dead letters are too many to be the records' fault: the consumer then holds, and a person has to look."""
+
+    max_in_a_row: Annotated[int, Field(ge=1)] | None = 1000
+    """More dead letters than this, one after the other, are a hold; null for no limit."""
+    max_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """A larger share of dead letters among the last `share_of` events is a hold; null for no limit."""
+    share_of: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    """How many events the share is taken of."""
+
+
+class State(Section):
+    """What outlives a process beside offsets: submitted tasks, and callbacks on their way to the replica that works."""
+
+    topic: Topic | None = None
+    """The state topic; the group's name with `.state` when not set. It is made if it is not there."""
+    replication_factor: Annotated[int, Field(ge=1, le=32767)] | None = None
+    """Of the topic, when it is made; the brokers' default when not set."""
 
 
 class Shutdown(Section):
@@ -338,6 +372,10 @@ class EmbeddedSettings(Section):
     """What to do at each risk level."""
     delivery: Delivery = Delivery()
     """How events flow."""
+    dead_letters: DeadLetters = DeadLetters()
+    """When dead letters are too many."""
+    state: State = State()
+    """What outlives a process."""
     shutdown: Shutdown = Shutdown()
     """How a stop is spent."""
     admin: Admin = Admin()

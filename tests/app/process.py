@@ -53,11 +53,11 @@ class Bench:
             broker.create_topic(topic)
         return bench
 
-    def produce(self, values: list[bytes]) -> None:
-        """Write records, one key each."""
+    def produce(self, values: list[bytes], *, keys: int | None = None) -> None:
+        """Write records, of so many keys in turn, or one key each."""
         producer = Producer({"bootstrap.servers": self.bootstrap, "log_level": 0})
         for number, value in enumerate(values):
-            producer.produce(self.events, value, f"k{number}")
+            producer.produce(self.events, value, f"k{number if keys is None else number % keys}")
         producer.flush()
 
     def read(self, topic: str, count: int, *, seconds: float = 20) -> list[tuple[bytes, dict[str, bytes]]]:

@@ -24,11 +24,11 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 
-__all__ = ["VERSION", "Broker", "KafkaCluster", "KafkaUnavailable", "install", "unique"]
+__all__ = ["VERSION", "Broker", "KafkaCluster", "KafkaUnavailable", "die_with_parent", "install", "unique"]
 
 
 VERSION = "4.1.0"
@@ -161,13 +161,23 @@ class KafkaCluster:
         nodes: How many nodes; one or three make sense.
         config: Further broker settings, over the defaults here.
         version: The version of Kafka.
+        advertised: Further listeners by name (letters and digits, the former upper-case), each with the ports that the
+            nodes tell its clients to come to: those of proxies, which find the node itself at `listening`.
     """
 
-    def __init__(self, nodes: int = 1, *, config: Mapping[str, str] | None = None, version: str = VERSION) -> None:
+    def __init__(
+        self,
+        nodes: int = 1,
+        *,
+        config: Mapping[str, str] | None = None,
+        version: str = VERSION,
+        advertised: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
         self._version = version
         self._config = {**CONFIG, **(config or {})}
+        self._advertised = dict(advertised or {})
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._ports = dict(zip(range(1, nodes + 1), _free_port_pairs(nodes), strict=True))
+        self._ports = dict(zip(range(1, nodes + 1), _free_ports(nodes, 2 + len(self._advertised)), strict=True))
         self._directory: Path | None = None
         self._jars = Path()
 
@@ -180,6 +190,11 @@ class KafkaCluster:
     def bootstrap_servers(self) -> list[str]:
         """Where clients connect, as `host:port`, one for each node."""
         return [self._address(node) for node in self._ports]
+
+    def listening(self, listener: str) -> list[int]:
+        """The ports at which the nodes themselves wait for the clients of a further listener."""
+        at = 2 + list(self._advertised).index(listener)
+        return [ports[at] for ports in self._ports.values()]
 
     def start(self) -> None:
         """Fetch Kafka if need be, format the storage of all nodes and start them; they answer when this returns.
@@ -231,10 +246,12 @@ class KafkaCluster:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def restart(self, node: int) -> None:
-        """Start a node that was killed, on its data and its port; it answers when this returns."""
-        self._processes[node] = self._java(node, "kafka.Kafka")
-        self._wait_for(node)
+    def restart(self, *nodes: int) -> None:
+        """Start nodes that were killed, on their data and their ports; they answer when this returns."""
+        for node in nodes:
+            self._processes[node] = self._java(node, "kafka.Kafka")
+        for node in nodes:
+            self._wait_for(node)
 
     def pause(self, node: int) -> None:
         """Freeze a node (SIGSTOP): its connections stay open and nothing is answered."""
@@ -267,17 +284,21 @@ class KafkaCluster:
 
     def _write_config(self, node: int) -> None:
         assert self._directory is not None
-        client, controller = self._ports[node]
+        client, controller, *others = self._ports[node]
+        further = dict(zip(self._advertised, others, strict=True))
+        told = {name: ports[node - 1] for name, ports in self._advertised.items()}
         copies = min(3, len(self._ports))
         config = {
             "process.roles": "broker,controller",
             "node.id": node,
             "controller.quorum.voters": ",".join(f"{each}@127.0.0.1:{ports[1]}" for each, ports in self._ports.items()),
-            "listeners": f"CLIENTS://127.0.0.1:{client},CONTROLLERS://127.0.0.1:{controller}",
-            "advertised.listeners": f"CLIENTS://127.0.0.1:{client}",
+            "listeners": _listeners({"CLIENTS": client, "CONTROLLERS": controller, **further}),
+            "advertised.listeners": _listeners({"CLIENTS": client, **told}),
             "inter.broker.listener.name": "CLIENTS",
             "controller.listener.names": "CONTROLLERS",
-            "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLERS:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(
+                f"{name}:PLAINTEXT" for name in ("CLIENTS", "CONTROLLERS", *further)
+            ),
             "log.dirs": self._directory / f"{node}.data",
             "default.replication.factor": copies,
             "offsets.topic.replication.factor": copies,
@@ -314,7 +335,7 @@ class KafkaCluster:
                 stderr=log,
                 # A Ctrl-C in the terminal is for the tests, which stop the broker when they are done with it.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  # one system call, looked up before the fork
+                preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call, looked up before the fork
             )
 
     def _wait_for(self, node: int) -> None:
@@ -331,18 +352,25 @@ class KafkaCluster:
         raise RuntimeError(f"node {node} did not answer within {READY_SECONDS:.0f} s:\n{self.log(node)}")
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends, even by SIGKILL; only Linux can."""
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _free_port_pairs(count: int) -> list[tuple[int, int]]:
-    """Ports that nobody listens on, for clients and for controllers; all held open until the last is known."""
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+
+
+def _free_ports(nodes: int, each: int) -> list[tuple[int, ...]]:
+    """So many ports for each node that nobody listens on: for clients, for controllers, and for further listeners.
+
+    All are held open until the last is known.
+    """
     with contextlib.ExitStack() as held:
         ports = []
-        for _ in range(2 * count):
+        for _ in range(nodes * each):
             probe = held.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             ports.append(probe.getsockname()[1])
-    return list(zip(ports[::2], ports[1::2], strict=True))
+    return [tuple(ports[at : at + each]) for at in range(0, len(ports), each)]

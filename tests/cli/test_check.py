@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumer import cli
-from consumer.cli.check_connect import connect, list_topics, signed_call
+from consumer.cli.check_connect import TopicConfigs, connect, list_topics, signed_call, topic_configs
 from consumer.cli.check_routes import outlook
 from consumer.errors import StartError
 from consumer.settings import Settings, load
 from consumer.simulator.server import Simulator
 from consumer.simulator.settings import SimulatorSettings
+from tests.broker.cluster import unique
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from consumer.demo.broker import EmbeddedBroker
     from consumer.settings.models import Kafka
+    from tests.broker.cluster import KafkaCluster
 
 
 __all__: list[str] = []
@@ -74,6 +76,14 @@ async def _answer(_: Settings) -> str:
 
 async def _all_topics(_: Kafka) -> set[str]:
     return _TOPICS
+
+
+async def _good_configs(_: Kafka, topics: Collection[str]) -> TopicConfigs:
+    sizes = dict.fromkeys(topics, 1_048_588) | {"moderation.dead-letters": 1_064_972}
+    return {
+        topic: {"max.message.bytes": str(size), "cleanup.policy": "delete", "retention.ms": "604800000"}
+        for topic, size in sizes.items()
+    }
 
 
 def test_a_good_configuration(check: Callable[..., tuple[int, str]]) -> None:
@@ -188,7 +198,7 @@ def test_a_sample_that_no_route_takes(check: Callable[..., tuple[int, str]], tmp
 
 def test_all_there(tmp_path: Path) -> None:
     """When all answer, every finding is ok: broker, each topic with the key that names it, and the call."""
-    findings = asyncio.run(connect(_settings(tmp_path), topics=_all_topics, call=_answer))
+    findings = asyncio.run(connect(_settings(tmp_path), topics=_all_topics, configs=_good_configs, call=_answer))
     assert all(finding.ok for finding in findings)
     assert [(finding.name, finding.said) for finding in findings] == [
         ("broker", "broker:9092"),
@@ -196,6 +206,7 @@ def test_all_there(tmp_path: Path) -> None:
         ("topic", "comments (kafka.topics)"),
         ("topic", "moderation.verdicts (output.topic)"),
         ("topic", "moderation.dead-letters (output.dead_letters)"),
+        ("dead letters", "moderation.dead-letters takes and keeps them whole"),
         ("signed call", "service answers 200: Judged."),
     ]
 
@@ -207,7 +218,7 @@ def test_missing_topics(tmp_path: Path) -> None:
         return {"ugc", "moderation.verdicts"}
 
     settings = _settings(tmp_path, f"{_CONFIG}output: {{topics: {{block: blocked}}}}\n")
-    findings = asyncio.run(connect(settings, topics=some, call=_answer))
+    findings = asyncio.run(connect(settings, topics=some, configs=_good_configs, call=_answer))
     failed = {finding.said: finding.remedy for finding in findings if not finding.ok}
     assert list(failed) == [
         "comments (kafka.topics) does not exist",
@@ -219,6 +230,54 @@ def test_missing_topics(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "said", "remedy"),
+    [
+        (
+            {"max.message.bytes": "1064971"},
+            "takes 1064971 bytes, but a record of ugc may have 1048588, and its dead letter adds headers",
+            "set max.message.bytes of moderation.dead-letters to at least 1064972",
+        ),
+        (
+            {"cleanup.policy": "compact,delete"},
+            "is compacted: it refuses letters without a key",
+            "set cleanup.policy of moderation.dead-letters to delete",
+        ),
+        (
+            {"retention.ms": "3600000"},
+            "keeps them for 1.0 hours only",
+            "set retention.ms of moderation.dead-letters to",
+        ),
+        ({"retention.ms": "-1"}, "takes and keeps them whole", ""),
+    ],
+)
+def test_a_topic_that_loses_dead_letters(tmp_path: Path, change: dict[str, str], said: str, remedy: str) -> None:
+    """A topic of dead letters that would not take or keep all is a warning with its remedy, and no failure."""
+
+    async def configs(kafka: Kafka, topics: Collection[str]) -> TopicConfigs:
+        good = await _good_configs(kafka, topics)
+        return good | {"moderation.dead-letters": good["moderation.dead-letters"] | change}
+
+    findings = asyncio.run(connect(_settings(tmp_path), topics=_all_topics, configs=configs, call=_answer))
+    (found,) = [finding for finding in findings if finding.name == "dead letters"]
+    assert f"moderation.dead-letters {said}" in found.said
+    assert found.remedy.startswith(remedy)
+    assert found.ok
+    assert found.word == ("warning" if remedy else "ok")
+
+
+def test_a_broker_that_does_not_tell_how_topics_are(tmp_path: Path) -> None:
+    """Where our user may not see how topics are configured, it is said that they were not checked."""
+
+    async def nothing(_kafka: Kafka, _topics: Collection[str]) -> TopicConfigs:
+        return {}
+
+    findings = asyncio.run(connect(_settings(tmp_path), topics=_all_topics, configs=nothing, call=_answer))
+    (found,) = [finding for finding in findings if finding.name == "dead letters"]
+    assert (found.word, found.remedy) == ("warning", "grant our user DescribeConfigs on all topics")
+    assert "its size limit and retention are not checked" in found.said
+
+
 def test_a_broker_that_refuses_does_not_stop_the_call(tmp_path: Path) -> None:
     """A refusal is told with its remedy, and the signed call is tried all the same."""
 
@@ -228,7 +287,7 @@ def test_a_broker_that_refuses_does_not_stop_the_call(tmp_path: Path) -> None:
     async def denied(_: Settings) -> str:
         raise StartError("answers 408", "activate the service")
 
-    findings = asyncio.run(connect(_settings(tmp_path), topics=refused, call=denied))
+    findings = asyncio.run(connect(_settings(tmp_path), topics=refused, configs=_good_configs, call=denied))
     assert [(finding.name, finding.ok, finding.said, finding.remedy) for finding in findings] == [
         ("broker", False, "broker:9092 refuses our credentials", "check sasl_username"),
         ("signed call", False, "answers 408", "activate the service"),
@@ -280,3 +339,25 @@ def test_topics_of_a_broker(tmp_path: Path, embedded: EmbeddedBroker) -> None:
     embedded.create_topic("check-sees-this")
     settings = _settings(tmp_path, _CONFIG.replace("[broker:9092]", json.dumps(embedded.bootstrap_servers)))
     assert "check-sees-this" in asyncio.run(list_topics(settings.kafka))
+
+
+@pytest.mark.kafka
+def test_configurations_of_topics(tmp_path: Path, kafka: KafkaCluster) -> None:
+    """Size limit, policy and retention are those of the cluster, for each topic that is asked for."""
+    names = unique("check"), unique("check")
+    kafka.create_topic(names[0], config={"max.message.bytes": "20000", "retention.ms": "3600000"})
+    kafka.create_topic(names[1], config={"cleanup.policy": "compact"})
+    settings = _settings(tmp_path, _CONFIG.replace("[broker:9092]", json.dumps(kafka.bootstrap_servers)))
+    found = asyncio.run(topic_configs(settings.kafka, names))
+    assert [(found[name]["max.message.bytes"], found[name]["cleanup.policy"]) for name in names] == [
+        ("20000", "delete"),
+        ("1048588", "compact"),
+    ]
+    assert [found[name]["retention.ms"] for name in names] == ["3600000", "604800000"]
+
+
+def test_configurations_that_the_broker_does_not_tell(tmp_path: Path, embedded: EmbeddedBroker) -> None:
+    """A broker that does not know the request leaves nothing known, and nothing failed."""
+    embedded.create_topic("check-sees-this")
+    settings = _settings(tmp_path, _CONFIG.replace("[broker:9092]", json.dumps(embedded.bootstrap_servers)))
+    assert asyncio.run(topic_configs(settings.kafka, ["check-sees-this"])) == {}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from consumer.engine.engine import Engine, Limits
+from consumer.engine.engine import Engine
+from consumer.engine.limits import AtLeast, Exactly, Limits
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
-from consumer.errors import DecodeError, NoteRefused
+from consumer.errors import DecodeError, Fenced, NoteRefused, TransactionRefused
 from consumer.event import Event
 from consumer.metrics import Metrics
 from consumer.policy import Policy
@@ -25,10 +27,22 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from consumer.clock import Clock
-    from consumer.engine.ports import Assignments, Claim
+    from consumer.engine.letter_limit import LetterLimit
+    from consumer.engine.order import Ordering
+    from consumer.engine.ports import Assignments, Claim, Proofs
 
 
-__all__ = ["Cluster", "MemorySink", "MemorySource", "ScriptedJudge", "engine", "outcomes"]
+__all__ = [
+    "Cluster",
+    "MemorySink",
+    "MemorySource",
+    "MemoryUnit",
+    "ScriptedJudge",
+    "engine",
+    "killed",
+    "outcomes",
+    "stopped",
+]
 
 TOPIC, VERDICTS, DEAD = "ugc", "verdicts", "dead"
 
@@ -40,6 +54,7 @@ class Cluster:
         self.log: dict[Partition, list[Record]] = {Partition(TOPIC, n): [] for n in range(partitions)}
         self.offsets: dict[Partition, Position] = {}
         self.written: list[OutRecord] = []
+        self.owner: object = None
 
     def produce(self, value: bytes | None, *, partition: int = 0, key: bytes | None = None, gap: int = 0) -> Record:
         at = Partition(TOPIC, partition)
@@ -61,13 +76,15 @@ class MemorySource:
     def __init__(self, cluster: Cluster, *, chunk: int = 20) -> None:
         self.cluster = cluster
         self.chunk = chunk
-        self.positions: dict[Partition, int] = {}
+        self.next: dict[Partition, int] = {}
+        self.rejoined = 0
         self.commits: list[dict[Partition, Position]] = []
         self.check: Callable[[Mapping[Partition, Position]], None] = lambda _: None
         self.assignments: Assignments | None = None
         self.polled_ready: list[int] = []
         self.metadata_limit = 4096
         self.takes_characters = 4096
+        self.member = True
 
     async def start(self, assignments: Assignments) -> None:
         self.assignments = assignments
@@ -77,10 +94,10 @@ class MemorySource:
         self.polled_ready.append(len(ready))
         found: dict[Partition, list[Record]] = {}
         for partition in ready:
-            start = self.positions[partition]
+            start = self.next[partition]
             records = [record for record in self.cluster.log[partition] if record.offset >= start][: self.chunk]
             if records:
-                self.positions[partition] = records[-1].offset + 1
+                self.next[partition] = records[-1].offset + 1
                 found[partition] = records
         if not found:
             await asyncio.sleep(timeout_seconds)
@@ -92,7 +109,7 @@ class MemorySource:
 
     async def seek(self, positions: Mapping[Partition, Position | None]) -> Mapping[Partition, int]:
         starts = {partition: at.offset if at else 0 for partition, at in positions.items()}
-        self.positions.update(starts)
+        self.next.update(starts)
         return starts
 
     async def commit(self, positions: Mapping[Partition, Position]) -> bool:
@@ -107,8 +124,17 @@ class MemorySource:
     async def stop(self) -> None:
         pass
 
+    async def rejoin(self) -> None:
+        self.rejoined += 1
+
+    async def vouch(self) -> bool:
+        return self.member
+
+    def positions(self) -> Mapping[Partition, int]:
+        return dict(self.next)
+
     def lag(self) -> Mapping[Partition, int]:
-        return {p: sum(r.offset >= at for r in self.cluster.log[p]) for p, at in self.positions.items()}
+        return {p: sum(r.offset >= at for r in self.cluster.log[p]) for p, at in self.next.items()}
 
 
 class MemorySink:
@@ -125,6 +151,7 @@ class MemorySink:
         self.delay = delay
         self.fail = fail
         self._pending: set[asyncio.Future[None]] = set()
+        self._sent = 0
 
     async def start(self) -> None:
         pass
@@ -145,7 +172,9 @@ class MemorySink:
                 self.cluster.written.append(record)
                 future.set_result(None)
 
-        loop.call_later(self.delay(), acknowledge)
+        # Timers of the same moment run in any order; what was sent first is to be written first.
+        self._sent += 1
+        loop.call_later(self.delay() + self._sent * 1e-9, acknowledge)
         return future
 
     async def flush(self) -> None:
@@ -154,6 +183,56 @@ class MemorySink:
 
     async def stop(self) -> None:
         pass
+
+
+class MemoryUnit:
+    """Transactions on a cluster; the newest unit of a cluster is the one that may write.
+
+    `before` may raise before a transaction is made, `after` once it is, as if only the answer were lost.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        seconds: float = 0.005,
+        before: Callable[[Sequence[OutRecord]], Exception | None] = lambda _: None,
+        after: Callable[[], Exception | None] = lambda: None,
+        largest: int = 10**9,
+    ) -> None:
+        self.cluster = cluster
+        self.seconds = seconds
+        self.before = before
+        self.after = after
+        self.largest = largest
+        self.transactions: list[int] = []
+        self.usable = False
+        self.stopped = False
+
+    async def fence(self) -> None:
+        await asyncio.sleep(self.seconds)
+        self.cluster.owner = self
+        self.usable = True
+
+    async def transact(self, records: Sequence[OutRecord], positions: Mapping[Partition, Position]) -> None:
+        assert self.usable
+        self.usable = False
+        await asyncio.sleep(self.seconds)
+        if self.cluster.owner is not self:
+            raise Fenced("another unit")
+        if any(len(record.value or b"") > self.largest for record in records):
+            raise TransactionRefused("too large")
+        if (error := self.before(records)) is not None:
+            raise error
+        self.cluster.written += records
+        self.cluster.offsets.update(positions)
+        self.transactions.append(len(records))
+        if (error := self.after()) is not None:
+            raise error
+        self.usable = True
+
+    async def stop(self) -> None:
+        self.stopped = True
 
 
 class ScriptedJudge:
@@ -198,6 +277,7 @@ def engine(
     source: MemorySource | None = None,
     verdicts: MemorySink | None = None,
     dead_letters: MemorySink | None = None,
+    unit: MemoryUnit | None = None,
     metrics: Metrics | None = None,
     paused: Callable[[], bool] = lambda: False,
     max_in_flight: int = 10,
@@ -206,8 +286,12 @@ def engine(
     drain_seconds: float = 10.0,
     skip_null: bool = True,
     settled: Callable[[Sequence[Record]], Awaitable[None]] | None = None,
+    ordering: Ordering = "unordered",
+    takeover_seconds: float = 0.0,
+    proofs: Proofs | None = None,
+    letter_limit: LetterLimit | None = None,
 ) -> Engine:
-    """An engine over a cluster in memory."""
+    """An engine over a cluster in memory: at least once, or exactly once where a unit is given."""
     clock: Clock = virtual_time.LoopClock()
     metrics = metrics or Metrics()
     way = Way(
@@ -221,8 +305,11 @@ def engine(
     )
     return Engine(
         source=source or MemorySource(cluster),
-        verdicts=verdicts or MemorySink(cluster),
-        dead_letters=dead_letters or MemorySink(cluster),
+        guarantee=(
+            AtLeast(verdicts or MemorySink(cluster), dead_letters or MemorySink(cluster))
+            if unit is None
+            else Exactly(units=lambda _: unit, unit_of=lambda _: "group")
+        ),
         way=way,
         limits=Limits(
             max_in_flight=max_in_flight,
@@ -232,12 +319,16 @@ def engine(
             flush_seconds=5.0,
             skip_null=skip_null,
             fetch_bytes=fetch_bytes,
+            takeover_seconds=takeover_seconds,
+            ordering=ordering,
         ),
         tally=Tally(metrics),
         metrics=metrics,
         clock=clock,
         paused=paused,
         settled=settled,
+        proofs=proofs,
+        letter_limit=letter_limit,
     )
 
 
@@ -250,6 +341,22 @@ def outcomes(cluster: Cluster) -> dict[tuple[int, int], list[str]]:
             place = (int(headers["moderation-partition"]), int(headers["moderation-offset"]))
             found[place].append("dead letter")
         else:
-            record = orjson.loads(out.value)["record"]
+            record = orjson.loads(out.value or b"")["record"]
             found[record["partition"], record["offset"]].append("verdict")
     return found
+
+
+async def killed(cluster: Cluster, judge: ScriptedJudge, seconds: float, **more: Any) -> None:
+    """Run an engine, and kill it after so long."""
+    running = asyncio.create_task(engine(cluster, judge, **more).run(asyncio.Event()))
+    await asyncio.sleep(seconds)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def stopped(cluster: Cluster, judge: ScriptedJudge, seconds: float, **more: Any) -> None:
+    """Run an engine, and stop it as planned after so long."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, stop.set)
+    await engine(cluster, judge, **more).run(stop)

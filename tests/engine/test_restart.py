@@ -12,26 +12,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.engine.notes import read
 from consumer.metrics import Metrics
 from consumer.record import Partition, Position
 from tests import virtual_time
-from tests.engine.memory import TOPIC, Cluster, MemorySink, MemorySource, ScriptedJudge, engine, outcomes
+from tests.engine.memory import (
+    TOPIC,
+    Cluster,
+    MemorySink,
+    MemorySource,
+    ScriptedJudge,
+    engine,
+    killed,
+    outcomes,
+    stopped,
+)
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from consumer.event import Event
 
 
 FIRST = Partition(TOPIC, 0)
-
-
-async def live(cluster: Cluster, judge: ScriptedJudge, seconds: float, **more: object) -> None:
-    """Run an engine and kill it after so long."""
-    running = asyncio.create_task(engine(cluster, judge, **more).run(asyncio.Event()))  # type: ignore[arg-type]  # passed on
-    await asyncio.sleep(seconds)
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
 
 
 def test_a_kill_behind_a_stuck_record_repeats_that_record_only() -> None:
@@ -44,14 +48,79 @@ def test_a_kill_behind_a_stuck_record_repeats_that_record_only() -> None:
         await asyncio.sleep(10_000 if stuck and event.id == "e7" else 0.1)
 
     judge = ScriptedJudge(answer)
-    virtual_time.run(live(cluster, judge, 300))
+    virtual_time.run(killed(cluster, judge, 300))
     assert cluster.offsets[FIRST].offset == 7
     stuck = False
-    virtual_time.run(live(cluster, judge, 300))
+    virtual_time.run(killed(cluster, judge, 300))
     assert cluster.offsets[FIRST] == Position(2000, "")
     assert judge.judged["e7"] == 2
     assert Counter(judge.judged.values()) == {1: 1999, 2: 1}
     assert len(cluster.written) == 2000
+
+
+def test_two_kills_in_a_row_repeat_no_more_than_one() -> None:
+    """A life that dies before it has caught up forgets nothing of what the life before it had done."""
+    cluster = Cluster()
+    cluster.fill(400)
+    stuck = True
+
+    async def answer(event: Event) -> None:
+        await asyncio.sleep(10_000 if stuck and event.id in {"e3", "e90"} else 0.1)
+
+    judge = ScriptedJudge(answer)
+    virtual_time.run(killed(cluster, judge, 60))
+    assert cluster.offsets[FIRST].offset == 3
+    # It reads no further than the first records, and dies.
+    virtual_time.run(killed(cluster, judge, 5, source=MemorySource(cluster, chunk=1), max_in_flight=1))
+    assert cluster.offsets[FIRST].offset == 3
+    stuck = False
+    virtual_time.run(killed(cluster, judge, 60))
+    assert cluster.offsets[FIRST] == Position(400)
+    assert {event: count for event, count in judge.judged.items() if count > 1} == {"e3": 3, "e90": 2}
+
+
+def test_a_restart_without_progress_commits_what_it_found() -> None:
+    """Where nothing was done, the next commit says what the last one said, but for the count of starts."""
+    cluster = Cluster()
+    cluster.fill(50)
+
+    async def hang(event: Event) -> None:
+        await asyncio.sleep(10_000 if int(event.id[1:]) % 5 == 0 else 0.1)
+
+    judge = ScriptedJudge(hang)
+    virtual_time.run(killed(cluster, judge, 60, max_in_flight=20))
+    before = read(0, cluster.offsets[FIRST].metadata)
+    virtual_time.run(killed(cluster, judge, 0.05))
+    after = read(0, cluster.offsets[FIRST].metadata)
+    assert before is not None
+    assert after is not None
+    assert before.done is not None
+    assert after.done is not None
+    assert (before.done.end, before.done.unfinished) == (after.done.end, after.done.unfinished)
+    assert (before.deaths, after.deaths) == (0, 1)
+
+
+def test_what_is_done_above_an_expired_position_stays_done() -> None:
+    """Where retention took the record that a call hung on, the verdicts above it are not written again."""
+    cluster = Cluster()
+    cluster.fill(60)
+
+    async def answer(event: Event) -> None:
+        await asyncio.sleep(10_000 if event.id == "e3" else 0.1)
+
+    judge = ScriptedJudge(answer)
+    virtual_time.run(killed(cluster, judge, 60))
+    assert cluster.offsets[FIRST].offset == 3
+    del cluster.log[FIRST][:10]
+
+    class Shortened(MemorySource):
+        async def seek(self, positions: Mapping[Partition, Position | None]) -> Mapping[Partition, int]:
+            self.next = dict.fromkeys(positions, 10)
+            return dict(self.next)
+
+    virtual_time.run(killed(cluster, judge, 60, source=Shortened(cluster)))
+    assert cluster.offsets[FIRST].offset == 60
+    assert set(judge.judged.values()) == {1}
 
 
 @settings(deadline=None, max_examples=40)
@@ -66,13 +135,13 @@ def test_a_kill_repeats_no_more_than_the_wire_and_one_commit(seed: int) -> None:
     window = 12
     for _ in range(4):
         before = dict(judge.answered)
-        virtual_time.run(live(cluster, judge, chance.uniform(0.3, 3.0), max_in_flight=window))
+        virtual_time.run(killed(cluster, judge, chance.uniform(0.3, 3.0), max_in_flight=window))
         # At most the window at every moment of the last commit interval, and what was on the wire then.
         answered = sum(judge.answered.values()) - sum(before.values())
         repeated = sum(count - 1 for count in judge.answered.values())
         assert repeated <= 4 * (window + 12 * 10 + window)
         assert answered >= 0
-    virtual_time.run(live(cluster, judge, 120, max_in_flight=window))
+    virtual_time.run(killed(cluster, judge, 120, max_in_flight=window))
     written = outcomes(cluster)
     assert all(written[p.partition, record.offset] for p, log in cluster.log.items() for record in log)
 
@@ -83,7 +152,7 @@ def test_a_foreign_note_is_ignored_and_counted() -> None:
     cluster.fill(5)
     cluster.offsets[FIRST] = Position(2, "checkpoint=xyz")
     judge = ScriptedJudge()
-    virtual_time.run(live(cluster, judge, 5, metrics=metrics))
+    virtual_time.run(killed(cluster, judge, 5, metrics=metrics))
     assert sorted(judge.judged) == ["e2", "e3", "e4"]
     assert metrics.totals("commit_notes") == {("foreign",): 1.0}
 
@@ -125,14 +194,9 @@ def test_a_stop_behind_a_stuck_record_judges_nothing_twice() -> None:
 
     judge = ScriptedJudge(answer)
 
-    async def stopped() -> None:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(2, stop.set)
-        await engine(cluster, judge, drain_seconds=1, verdicts=MemorySink(cluster, delay=lambda: 0.05)).run(stop)
-
-    virtual_time.run(stopped())
+    virtual_time.run(stopped(cluster, judge, 2, drain_seconds=1, verdicts=MemorySink(cluster, delay=lambda: 0.05)))
     hangs = False
-    virtual_time.run(live(cluster, judge, 60))
+    virtual_time.run(killed(cluster, judge, 60))
     assert {event for event, count in judge.judged.items() if count > 1} == {"e5"}
     assert len(judge.judged) == 300
 
@@ -146,7 +210,7 @@ def test_a_broker_that_takes_less_than_it_says_still_has_the_offsets(takes: int)
     judge = ScriptedJudge(lambda event: asyncio.sleep(60 if int(event.id[1:]) % 7 == 3 else chance.uniform(0.1, 3)))
     source = MemorySource(cluster, chunk=500)
     source.takes_characters = takes
-    virtual_time.run(live(cluster, judge, 900, source=source, metrics=metrics, max_in_flight=600))
+    virtual_time.run(killed(cluster, judge, 900, source=source, metrics=metrics, max_in_flight=600))
     assert cluster.offsets[FIRST] == Position(3000, "")
     assert metrics.totals("commits")["note_refused",] >= 1
     assert all(len(at.metadata) <= takes for commit in source.commits for at in commit.values())

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from consumer.kafka.source import KafkaSource
 from consumer.record import Partition, Position
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tests.broker.cluster import Broker
 
 
-__all__ = ["Member", "ended", "joined", "produce", "settings"]
+__all__ = ["Member", "administering", "ended", "joined", "polling", "produce", "settings", "topic_of"]
 
 
 def settings(broker: Broker, *topics: str, **values: Any) -> Kafka:
@@ -30,11 +31,29 @@ def settings(broker: Broker, *topics: str, **values: Any) -> Kafka:
     return Kafka(bootstrap_servers=broker.bootstrap_servers, topics=list(topics), session_timeout_seconds=6, **given)
 
 
-async def produce(broker: Broker, topic: str, records: Iterable[tuple[int, bytes]], **more: Any) -> None:
+def topic_of(broker: Broker, name: str) -> str:
+    """A topic of four partitions for one test."""
+    topic = unique(name)
+    broker.create_topic(topic)
+    return topic
+
+
+async def produce(broker: Broker, topic: str, records: Iterable[tuple[int, bytes | None]], **more: Any) -> None:
     """Write (partition, value) pairs, and return when they are acknowledged."""
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, acks="all") as producer:
         sent = [await producer.send(topic, value=value, partition=partition, **more) for partition, value in records]
         await asyncio.gather(*sent)
+
+
+@contextlib.asynccontextmanager
+async def administering(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client of its own, for what a source does not do."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def ended() -> None:
@@ -90,11 +109,33 @@ class Member:
 
 
 @contextlib.asynccontextmanager
-async def joined(kafka: Kafka, *, seek: Mapping[int, int] | None = None, **options: Any) -> AsyncIterator[Member]:
+async def polling(member: Member) -> AsyncIterator[list[Record]]:
+    """Poll beside the test, as the engine does; what came is in the list."""
+    records: list[Record] = []
+
+    async def poll() -> None:
+        while True:
+            polled = await member.source.poll(member.partitions, 0.2)
+            records.extend(record for each in polled.values() for record in each)
+
+    task = asyncio.create_task(poll())
+    try:
+        yield records
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+
+
+@contextlib.asynccontextmanager
+async def joined(
+    kafka: Kafka, *, seek: Mapping[int, int] | None = None, seconds: float = 30, **options: Any
+) -> AsyncIterator[Member]:
     """A member with its first assignment, its positions set: to `seek` by partition number, else as committed."""
-    source = KafkaSource(kafka, **options)
+    source = KafkaSource(kafka, **{"limits": {"calls": 4}, **options})
     member = Member(source)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(seconds):
         await source.start(member)
         try:
             await member.assignment()

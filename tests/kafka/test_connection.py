@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumer.errors import StartError
-from consumer.kafka.connection import client_options
+from consumer.kafka.connection import client_options, connect
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import KafkaSource
 from consumer.settings.models import Kafka, KafkaSecurity
@@ -60,6 +60,26 @@ def test_silent_broker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         kafka = Kafka(bootstrap_servers=[address], topics=["ugc"], group_id="g", start="earliest")
         for error in failure_of(kafka):
             assert address in str(error)
+
+
+def test_silent_servers_are_passed_over(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several bootstrap servers one that answers is enough, and no client is held up by one that does not."""
+    monkeypatch.setattr("consumer.kafka.connection.CONNECT_SECONDS", 0.3)
+
+    async def main(address: str) -> None:
+        kafka = settings(broker, "ugc")
+        kafka = kafka.model_copy(update={"bootstrap_servers": [address, *kafka.bootstrap_servers]})
+        began = time.monotonic()
+        # Clients ask their servers in any order: some of these would come to the silent one first.
+        for _ in range(5):
+            await (await connect(kafka)).close()
+        assert time.monotonic() - began < 10
+        await ended()
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        asyncio.run(main(f"127.0.0.1:{silent.getsockname()[1]}"))
 
 
 def test_missing_topics_are_named_and_not_made(broker: Broker) -> None:

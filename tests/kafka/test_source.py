@@ -9,25 +9,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.structs import TopicPartition
 
 from consumer.demo.broker import EmbeddedBroker
-from consumer.errors import NoteRefused, Stuck
+from consumer.errors import NoteRefused
 from consumer.record import Partition, Position
-from tests.broker.cluster import unique
-from tests.kafka.member import ended, joined, produce, settings
+from tests.kafka.member import ended, joined, produce, settings, topic_of
 
 
 if TYPE_CHECKING:
     from tests.broker.cluster import Broker, KafkaCluster
-
-
-def topic_of(broker: Broker, name: str) -> str:
-    """A topic of four partitions for one test."""
-    topic = unique(name)
-    broker.create_topic(topic)
-    return topic
 
 
 def test_groups_without_offsets_start_where_the_settings_say(broker: Broker) -> None:
@@ -64,10 +54,11 @@ def test_the_limit_on_notes_is_the_brokers_own(kafka: KafkaCluster) -> None:
         async with joined(settings(kafka, topic)) as member:
             first = member.at(0)
             await member.source.seek(dict.fromkeys(member.partitions))
-            assert member.source.metadata_limit == 4096
-            assert await member.source.commit({first: Position(1, "x" * 4096)})
+            assert member.source.metadata_limit == 4096 - len("p999999;")
+            longest = 4096 - len("p4;")
+            assert await member.source.commit({first: Position(1, "x" * longest)})
             with pytest.raises(NoteRefused):
-                await member.source.commit({first: Position(1, "x" * 4097)})
+                await member.source.commit({first: Position(1, "x" * (longest + 1))})
             assert await member.source.commit({first: Position(1)})
             assert (await member.source.committed([first]))[first] == Position(1, "")
 
@@ -121,7 +112,7 @@ def test_only_ready_partitions_bring_records(broker: Broker) -> None:
 
 def test_hold_keeps_the_membership_and_loses_nothing(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing is ready for longer than a member may be idle, the group stays as it is and no record leaks."""
-    monkeypatch.setattr("consumer.kafka.source.MAX_POLL_INTERVAL_MS", 1500)
+    monkeypatch.setattr("consumer.kafka.membership.MAX_POLL_INTERVAL_MS", 1500)
 
     async def main() -> None:
         topic = topic_of(broker, "hold")
@@ -142,7 +133,7 @@ def test_hold_keeps_the_membership_and_loses_nothing(broker: Broker, monkeypatch
 
 def test_cancelled_polls_do_no_harm(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polls may be cancelled at any moment: each record still comes once, and a member that goes silent is noticed."""
-    monkeypatch.setattr("consumer.kafka.source.MAX_POLL_INTERVAL_MS", 1000)
+    monkeypatch.setattr("consumer.kafka.membership.MAX_POLL_INTERVAL_MS", 1000)
 
     async def main() -> None:
         topic = topic_of(broker, "cancel")
@@ -179,79 +170,6 @@ def test_large_record_is_read_beside_busy_partitions(broker: Broker) -> None:
             records = await member.read(93)
             mine = [record.value for record in records if record.partition.partition == 2]
             assert mine == [b"before", large, b"after"]
-
-    asyncio.run(main())
-
-
-def test_position_beyond_the_end_is_an_alarm(broker: Broker) -> None:
-    """A position above the end of its partition, as when a topic was made anew, is neither skipped nor begun anew."""
-
-    async def main() -> None:
-        topic = topic_of(broker, "above")
-        await produce(broker, topic, [(0, b"only")])
-        async with joined(settings(broker, topic), seek={0: 5000}) as member:
-            with pytest.raises(Stuck, match=r"ends at 1, but we are to read from 5000"):
-                await member.read(1, [member.at(0)])
-
-    asyncio.run(main())
-
-
-@pytest.mark.kafka
-def test_expired_records_are_counted_and_passed(kafka: KafkaCluster) -> None:
-    """Where retention was faster than we, reading goes on at the log's start, and the loss is counted."""
-
-    async def main() -> None:
-        topic = topic_of(kafka, "below")
-        await produce(kafka, topic, [(0, b"%d" % n) for n in range(50)])
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-        await admin.start()
-        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(40)})
-        await admin.close()
-        async with joined(settings(kafka, topic), seek={0: 10}) as member:
-            first = member.at(0)
-            assert [record.offset for record in await member.read(10, [first])] == list(range(40, 50))
-            assert member.source.expired == {first: 30}
-
-    asyncio.run(main())
-
-
-@pytest.mark.kafka
-def test_second_member_takes_over_what_the_first_commits(kafka: KafkaCluster) -> None:
-    """A rebalance waits for the first member's last commit, and what both read afterwards is each record once."""
-
-    async def main() -> None:
-        topic = topic_of(kafka, "rebalance")
-        shared = settings(kafka, topic)
-        await produce(kafka, topic, [(number, b"%d" % n) for n in range(5) for number in range(4)])
-        async with joined(shared) as one:
-            await one.read(20)
-            done = {partition: Position(5, "done") for partition in one.partitions}
-
-            async def finish() -> None:
-                await asyncio.sleep(1.0)
-                assert await one.source.commit(done)
-
-            one.on_revoked = finish
-            waits: list[float] = []
-
-            async def keep_polling() -> None:
-                while True:
-                    began = time.monotonic()
-                    assert await one.source.poll(one.partitions, 0.2) == {}
-                    waits.append(time.monotonic() - began)
-
-            polling = asyncio.create_task(keep_polling())
-            async with joined(shared) as two:
-                await one.assignment()
-                polling.cancel()
-                assert max(waits) < 0.6, "a poll keeps its time-out while the group is rebalanced"
-                assert len(one.partitions) == len(two.partitions) == 2
-                assert await one.source.committed(one.partitions) == {each: done[each] for each in one.partitions}
-                await one.open()
-                await produce(kafka, topic, [(number, b"%d" % n) for n in range(5, 8) for number in range(4)])
-                records = [*await one.read(6), *await two.read(6)]
-                assert sorted(int(record.value or b"") for record in records) == sorted([5, 6, 7] * 4)
-                assert not await one.source.commit({each: Position(8) for each in two.partitions})
 
     asyncio.run(main())
 

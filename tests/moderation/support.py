@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -24,10 +24,15 @@ from consumer.settings.models import OnDenied, Retry
 from tests.virtual_time import LoopClock
 
 
+if TYPE_CHECKING:
+    from consumer.quota import Guard
+
+
 __all__ = [
     "IMAGE",
     "TEXT",
     "Claim",
+    "Door",
     "Reply",
     "Request",
     "Rig",
@@ -154,6 +159,28 @@ class Claim:
         self.parked = False
 
 
+class Door:
+    """A guard that is opened and shut by hand."""
+
+    def __init__(self, *, shut: bool = True) -> None:
+        self._open = asyncio.Event()
+        if not shut:
+            self.open()
+
+    @property
+    def shut(self) -> bool:
+        return not self._open.is_set()
+
+    async def opened(self) -> None:
+        await self._open.wait()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def close(self) -> None:
+        self._open.clear()
+
+
 class WallClock(LoopClock):
     """A machine whose wall clock goes wrong by so many seconds."""
 
@@ -176,6 +203,7 @@ class Rig:
         clock: WallClock | None = None,
         fallback: Endpoint | None = None,
         on_denied: OnDenied = "hold",
+        guard: Guard | None = None,
     ) -> None:
         self.service = Service(script)
         self.metrics = Metrics()
@@ -191,6 +219,7 @@ class Rig:
             hold_probe_seconds=30.0,
             clock=clock or WallClock(),
             metrics=self.metrics,
+            guard=guard,
             fallback=fallback,
             on_denied=on_denied,
             chance=lambda: 1.0,

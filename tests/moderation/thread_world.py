@@ -59,7 +59,8 @@ class World:
         place: Callable[[Event], Awaitable[Event]] | None = None,
         result: dict[str, Any] | None = None,
     ) -> None:
-        self.store = MemoryTaskStore()
+        self.store: Any = MemoryTaskStore()
+        self.group_id = "group"
         self.submissions: list[list[str]] = []
         self.accepted: list[list[str]] = []
         self.queries = 0
@@ -92,6 +93,7 @@ class World:
             clock=clock,
             metrics=metrics,
             callbacks=CallbackAddresses("https://callbacks.example/", "a secret of the group"),
+            group_id=self.group_id,
             place=self._place,
         )
         async with asyncio.TaskGroup() as group:

@@ -32,8 +32,8 @@ _SPOILT = {
     ),
     "a key of another section": (
         "start:",
-        "dead_letters: x\n  start:",
-        "config.yaml:5:3: kafka.dead_letters: unknown key; did you mean output.dead_letters?",
+        "compression: x\n  start:",
+        "config.yaml:5:3: kafka.compression: unknown key; did you mean output.compression?",
     ),
     "a key like none": (
         "kafka:",
@@ -196,9 +196,9 @@ _SPOILT = {
     ),
     "a short session": (
         "  start:",
-        "  session_timeout_seconds: 6\n  start:",
+        "  session_timeout_seconds: 6\n  heartbeat_interval_seconds: 3\n  start:",
         (
-            "config.yaml:5:3: kafka.heartbeat_interval_seconds: 3 is over a third of "
+            "config.yaml:6:3: kafka.heartbeat_interval_seconds: 3 is over a third of "
             "kafka.session_timeout_seconds (config.yaml:5:3), 6; expected at most 2"
         ),
     ),

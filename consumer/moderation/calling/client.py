@@ -17,6 +17,7 @@ from consumer.moderation.calling.whereabouts import Whereabouts
 from consumer.moderation.protocol.answers import is_judged, level_in, member
 from consumer.moderation.protocol.multimodal import result_query
 from consumer.moderation.protocol.services import KNOWN, QUOTAS
+from consumer.quota import OpenGuard
 from consumer.verdict import Judgement, RiskLevel
 
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from consumer.moderation.protocol.requests import Call
     from consumer.moderation.protocol.responses import Answer
     from consumer.moderation.protocol.services import Quota, Service
+    from consumer.quota import Guard
     from consumer.settings.models import OnDenied, Retry
     from consumer.verdict import Billed
 
@@ -89,7 +91,8 @@ class ModerationClient:
 
     A failure counts against a call only if its service has served another call in the meantime: an outage is waited
     for, however long, and a content that the service fails on does not block its partition for ever. Being too fast,
-    and a hold, count against nobody. Each request is signed anew.
+    and a hold, count against nobody. Each request is signed anew. While `guard` is shut nothing is sent, probes and
+    queries included; without one, nothing can replace this process.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class ModerationClient:
         hold_probe_seconds: float,
         clock: Clock,
         metrics: Metrics,
+        guard: Guard | None = None,
         fallback: Endpoint | None = None,
         on_denied: OnDenied = "hold",
         services: Mapping[str, Service] = KNOWN,
@@ -116,6 +120,7 @@ class ModerationClient:
         self._tokens = tokens
         self._retry = retry
         self._clock = clock
+        self._guard = guard or OpenGuard()
         self._services = services
         self._chance = chance
         self._accounting = Accounting(metrics)
@@ -128,6 +133,7 @@ class ModerationClient:
             prices=prices,
             accounting=self._accounting,
             clock=clock,
+            guard=self._guard,
         )
         self._whereabouts = Whereabouts(endpoint, fallback)
         self._served: Counter[str] = Counter()
@@ -266,21 +272,26 @@ class ModerationClient:
         """Wait while the service is held, take a token, and send; during a hold, as its probe."""
         gate = _gate(call.service)
         while True:
-            if not self.hold.stands(gate):
+            while not self.hold.stands(gate):
                 await self._take_token(call.service.quota)
-                if not self.hold.stands(gate):
-                    return await self._send(call, stakes, endpoint)
+                if not self.hold.stands(gate) and (tried := await self._send(call, stakes, endpoint)) is not None:
+                    return tried
             async with self.hold.turn(gate) as probing:
-                if probing:
+                while probing:
                     await self._take_token(call.service.quota)
-                    return await self._send(call, stakes, endpoint)
+                    if (tried := await self._send(call, stakes, endpoint)) is not None:
+                        return tried
 
-    async def _send(self, call: Call, stakes: Sequence[Stake], endpoint: Endpoint | None) -> Tried:
+    async def _send(self, call: Call, stakes: Sequence[Stake], endpoint: Endpoint | None) -> Tried | None:
+        """Send, unless the guard has shut since the token was taken; that token is lost."""
         tried = await self._exchange.send(call, stakes, endpoint=endpoint)
-        self._open_gates(_gate(call.service), tried)
+        if tried is not None:
+            self._open_gates(_gate(call.service), tried)
         return tried
 
     async def _take_token(self, quota: Quota) -> None:
+        if self._guard.shut:
+            await self._guard.opened()
         self._accounting.token(quota, await self._tokens[quota].acquire())
 
     def _open_gates(self, gate: str, tried: Tried) -> None:

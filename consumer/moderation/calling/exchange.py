@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from consumer.errors import NoAnswer, NotSent
+from consumer.errors import NoAnswer, NotSent, Withheld
 from consumer.moderation.calling.service_time import ServiceTime
 from consumer.moderation.protocol.billing import bill
 from consumer.moderation.protocol.codes import NO_ANSWER, NOT_SENT, look_up
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from consumer.moderation.protocol.requests import Call
     from consumer.moderation.protocol.responses import Answer, Finding
     from consumer.moderation.protocol.services import Service
+    from consumer.quota import Guard
     from consumer.settings.models import OnDenied
     from consumer.verdict import Billed
 
@@ -106,6 +107,7 @@ class Exchange:
         prices: Mapping[str, Price],
         accounting: Accounting,
         clock: Clock,
+        guard: Guard,
     ) -> None:
         self.endpoint = endpoint
         self.fallback = fallback
@@ -115,6 +117,7 @@ class Exchange:
         self._prices = prices
         self._accounting = accounting
         self._clock = clock
+        self._guard = guard
         self._time = ServiceTime(clock)
         self._signers: dict[str, Signer] = {}
         self._fallback_until = float("-inf")
@@ -124,8 +127,11 @@ class Exchange:
         """How far the service's time is from this machine's, as far as it matters."""
         return self._time.skew_seconds
 
-    async def send(self, call: Call, stakes: Sequence[Stake], *, endpoint: Endpoint | None = None) -> Tried:
-        """Send one request, to `endpoint` if it is given, and say how it ended.
+    async def send(self, call: Call, stakes: Sequence[Stake], *, endpoint: Endpoint | None = None) -> Tried | None:
+        """Send one request, to `endpoint` if it is given, and say how it ended; None if it was not sent.
+
+        Nothing is sent while the guard is shut: whoever was about to send when the process stood still learns of it
+        here, before the stakes are begun, or from the transport, directly before the first byte is written.
 
         When cancelled it abandons the request, which may have been billed; that is counted.
 
@@ -144,13 +150,18 @@ class Exchange:
             query=call.query,
         )
         url = f"{place.url}?{call.query}" if call.query else place.url
-        _begin(stakes)
         sent_at = self._clock.monotonic()
+        if self._guard.shut:
+            return None
+        _begin(stakes)
         may_be_billed = True
         try:
             http = await self._transport.post(url, headers, call.body)
             tried = self._read(call, http, Tried(NO_ANSWER, sent_at, signer, skew, place))
             may_be_billed = tried.row.billed != "no"
+        except Withheld:
+            may_be_billed = False
+            return None
         except NotSent as error:
             tried = Tried(NOT_SENT, sent_at, signer, skew, place, detail=str(error))
             may_be_billed = False

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import aiohttp
 from yarl import URL
 
 from consumer import __version__
-from consumer.errors import NoAnswer, NotSent
+from consumer.errors import NoAnswer, NotSent, Withheld
+from consumer.quota import OpenGuard
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from aiohttp.abc import AbstractStreamWriter
+
+    from consumer.quota import Guard
     from consumer.settings.models import Timeouts
 
 
@@ -56,6 +60,7 @@ class Transport(Protocol):
 
         Raises:
             NotSent: the service cannot have read the request.
+            Withheld: the same, since the stall guard was shut when the first byte was to be written.
             NoAnswer: the service may have read the request, and no whole answer came.
         """
         ...
@@ -69,15 +74,43 @@ class UploadTransport(Transport, Protocol):
         ...
 
 
+class _Guarded(aiohttp.Payload):
+    """A body that asks the guard directly before the first byte of its request is written.
+
+    aiohttp keeps the head back until it has the body, and writes both without giving way to the event loop. Before
+    that it does give way: for the name and the connection, and on Python 3.11 once more in any case.
+    """
+
+    def __init__(self, value: Any, guard: Guard) -> None:
+        super().__init__(value)
+        self._guard = guard
+        self.withheld = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self._guard.shut:
+            self.withheld = True
+            raise Withheld("the stall guard is shut")
+        await super().write_with_length(writer, content_length)
+
+
+class _Bytes(_Guarded, aiohttp.BytesPayload):
+    """A body that is written at once."""
+
+
+class _File(_Guarded, aiohttp.BytesIOPayload):
+    """A body that is written in pieces: twenty megabytes at once would keep all other calls from the loop."""
+
+
 class AiohttpTransport:
     """All requests over one aiohttp session. Use it as a context manager, inside the event loop.
 
     It follows no redirects, keeps no cookies, reads no proxy from the environment, and takes no answer over
-    `MAX_ANSWER_BYTES`.
+    `MAX_ANSWER_BYTES`. What was on the wire when `guard` shut is finished; nothing else is written while it is.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, guard: Guard | None = None) -> None:
         self._timeouts = timeouts
+        self._guard = guard or OpenGuard()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -102,14 +135,13 @@ class AiohttpTransport:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """Send one POST and read its answer; see `Transport`."""
-        return await self._send("POST", url, headers, body)
+        return await self._send("POST", url, headers, _Bytes(body, self._guard))
 
     async def put(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """Send one PUT and read its answer; see `UploadTransport`."""
-        # As a file it is written in pieces: twenty megabytes at once would keep all other calls from the loop.
-        return await self._send("PUT", url, headers, io.BytesIO(body))
+        return await self._send("PUT", url, headers, _File(io.BytesIO(body), self._guard))
 
-    async def _send(self, verb: str, url: str, headers: Mapping[str, str], body: bytes | io.BytesIO) -> HttpAnswer:
+    async def _send(self, verb: str, url: str, headers: Mapping[str, str], body: _Bytes | _File) -> HttpAnswer:
         if self._session is None:
             raise RuntimeError("the transport is not open: use it with `async with`")
         try:
@@ -120,7 +152,7 @@ class AiohttpTransport:
                 data=body,
                 allow_redirects=False,
                 # The signature covers the content type where there is a body; without one there is none to name.
-                skip_auto_headers=None if body else _NO_CONTENT_TYPE,
+                skip_auto_headers=None if body.size else _NO_CONTENT_TYPE,
             ) as response:
                 size = response.content_length
                 whole = size is not None and size <= MAX_ANSWER_BYTES
@@ -129,6 +161,8 @@ class AiohttpTransport:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(_said(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if body.withheld:
+                raise Withheld("the stall guard was shut") from error
             # A connection that breaks before the first byte of an answer tells nothing about the request's fate.
             raise NoAnswer(_said(error)) from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from consumer.errors import CallError, ContentRefused
+from consumer.errors import CallError, ContentRefused, Withheld
 from consumer.event import Image, OssObject
 from consumer.moderation.calling.service_time import ServiceTime
 from consumer.moderation.images.local_images import check, is_local, load
@@ -19,6 +19,7 @@ from consumer.moderation.images.oss import object_url, put_headers
 from consumer.moderation.protocol.answers import is_judged, member, number_in, read, text_in
 from consumer.moderation.protocol.codes import look_up
 from consumer.moderation.protocol.signing import Credentials, Signer
+from consumer.quota import OpenGuard
 
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from consumer.moderation.images.local_images import LocalImage
     from consumer.moderation.protocol.answers import Answer
     from consumer.moderation.protocol.endpoints import Endpoint
+    from consumer.quota import Guard
     from consumer.settings.models import Retry
 
 
@@ -107,7 +109,7 @@ class Uploader:
     """Puts images into the bucket that the service names, with credentials that it gives for an hour or so.
 
     An outage of either is waited for, however long. A failure counts against an image only if another one was uploaded
-    in the meantime. What refuses the account places a hold, like any call.
+    in the meantime. What refuses the account places a hold, like any call. While `guard` is shut nothing is sent.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Uploader:
         retry: Retry,
         clock: Clock,
         metrics: Metrics,
+        guard: Guard | None = None,
         network: Literal["internet", "internal"] = "internet",
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -130,6 +133,7 @@ class Uploader:
         self._retry = retry
         self._clock = clock
         self._metrics = metrics
+        self._guard = guard or OpenGuard()
         self._internal = network == "internal"
         self._chance = chance
         self._time = ServiceTime(clock)
@@ -206,12 +210,15 @@ class Uploader:
 
     async def _ask(self) -> _Token | _Tried:
         """One request for a token. `done` says that all has been done: there is nothing to wait for but the gate."""
+        await self._guard.opened()
         signer = Signer(self._endpoint.host, self._credentials.current)
         skew = self._time.skew_seconds
         headers = signer.sign(_OPERATION, date=self._time.stamp(), nonce=secrets.token_hex(16))
         sent_at = self._clock.monotonic()
         try:
             http = await self._transport.post(self._endpoint.url, headers, b"")
+        except Withheld:
+            return await self._ask()
         except CallError:
             self._count(_OPERATION, "transport", None)
             return _Tried("transport")
@@ -258,6 +265,7 @@ class Uploader:
         return _Token(Credentials(key_id, secret, security_token), bucket, prefix, host, good_until)
 
     async def _put(self, token: _Token, name: str, image: LocalImage) -> _Tried:
+        await self._guard.opened()
         headers = put_headers(
             token.credentials,
             bucket=token.bucket,
@@ -269,6 +277,8 @@ class Uploader:
         sent_at = self._clock.monotonic()
         try:
             http = await self._transport.put(object_url(token.endpoint, token.bucket, name), headers, image.content)
+        except Withheld:
+            return await self._put(token, name, image)
         except CallError:
             self._count(_PUT, "transport", None)
             return _Tried("transport")

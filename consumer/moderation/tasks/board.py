@@ -15,6 +15,7 @@ import structlog
 from consumer.errors import CallError, TaskLost
 from consumer.moderation.tasks.content import result_in, task_in
 from consumer.moderation.tasks.schedule import PollTimes
+from consumer.moderation.tasks.task import Callback
 
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from consumer.clock import Clock
     from consumer.metrics import Metrics
     from consumer.moderation.protocol.responses import Answer
-    from consumer.moderation.tasks.store import TaskStore
+    from consumer.moderation.tasks.store import CallbackExchange, TaskStore
     from consumer.moderation.tasks.task import Place, Task
     from consumer.settings.models import Tasks
 
@@ -36,6 +37,7 @@ Delivery = Literal[
     "repeated",  # it has had it from an earlier callback
     "finished",  # it ended before, by a poll or by being given up
     "no_result",  # the content is no result; polling goes on
+    "forwarded",  # no such task is pending here: it is recorded for whoever has it
     "unknown",  # no such task is pending here, or the event named is not in it
 ]
 How = Literal["poll", "callback", "given_up"]
@@ -85,12 +87,23 @@ class TaskBoard:
 
     A task that nobody waits for any more, because its events went to another process, rests: it is not polled and takes
     no room, and goes on where it was when an event comes back to it.
+
+    Without an `exchange` no other process can have a task of this one.
     """
 
     def __init__(
-        self, *, store: TaskStore, query: Query, settings: Tasks, callbacks: bool, clock: Clock, metrics: Metrics
+        self,
+        *,
+        store: TaskStore,
+        query: Query,
+        settings: Tasks,
+        callbacks: bool,
+        clock: Clock,
+        metrics: Metrics,
+        exchange: CallbackExchange | None = None,
     ) -> None:
         self._store = store
+        self._exchange = exchange
         self._query = query
         self._times = PollTimes.of(settings, callbacks=callbacks)
         self._max_pending = settings.max_pending
@@ -109,6 +122,8 @@ class TaskBoard:
         self._querying = 0
         self._turn_changed = asyncio.Event()
         self._room_changed = asyncio.Event()
+        if exchange is not None:
+            exchange.listen(self._hear)
 
     @property
     def pending_events(self) -> int:
@@ -157,21 +172,17 @@ class TaskBoard:
         await self._store.forget(places)
 
     async def deliver(self, task_id: str, content: bytes, place: Place) -> Delivery:
-        """Take in a callback whose checksum was verified, for the event at `place`.
+        """Take in a callback whose checksum was verified, for the event at `place`, or pass it on to who can.
 
         Content that does not name its task itself counts only if the event is known to be in this task, and no other.
+        When cancelled, it may have been passed on.
         """
-        how = self._ended.get(task_id)
-        if how is not None:
-            return "repeated" if how == "callback" else "finished"
-        answer = result_in(content)
-        if answer is None:
-            return "no_result"
-        entry = self._entries.get(task_id)
-        if entry is None or not (task_in(content) == task_id or self._at.get(place) == {task_id}):
-            return "unknown"
-        self._end(entry, "callback", answer)
-        return "accepted"
+        callback = Callback(place, task_id, content)
+        # A task that rests here may be waited for elsewhere: only what is recorded is sure to get there.
+        outcome = self._take_in(callback, resting=self._exchange is None)
+        if outcome == "unknown" and self._exchange is not None and await self._exchange.forward(callback):
+            return "forwarded"
+        return outcome
 
     async def room(self) -> None:
         """Wait until fewer than `max_pending` events are pending and polls are no more than one interval late.
@@ -287,7 +298,33 @@ class TaskBoard:
             self._at.setdefault(task.place, set()).add(task.task_id)
             entry.places.add(task.place)
             self._pending_events += entry.pending
+        if self._exchange is not None:
+            # Its callback may have come before it was recorded, or while another process had it.
+            for callback in self._exchange.forwarded(task.task_id):
+                self._take_in(callback, resting=True)
         return entry
+
+    def _take_in(self, callback: Callback, *, resting: bool) -> Delivery:
+        """Give a callback's result to its task, if that is here and has none yet; to one that rests only if asked."""
+        task_id, content = callback.task_id, callback.content
+        entry, how = self._entries.get(task_id), self._ended.get(task_id)
+        if how is not None or (entry is not None and entry.over.is_set()):
+            return "repeated" if how == "callback" else "finished"
+        answer = result_in(content)
+        if answer is None:
+            return "no_result"
+        if entry is None or not (task_in(content) == task_id or self._at.get(callback.place) == {task_id}):
+            return "unknown"
+        if not (entry.pending or resting):
+            return "unknown"
+        self._end(entry, "callback", answer)
+        return "accepted"
+
+    def _hear(self, callback: Callback) -> bool:
+        """A callback was recorded, here or by another process; true when its task is over, however that came."""
+        if callback.task_id in self._entries:
+            self._take_in(callback, resting=True)
+        return callback.task_id in self._ended
 
     def _leave(self, place: Place) -> None:
         """Take an event off its tasks; a task goes off the board with its last event."""

@@ -1,4 +1,4 @@
-"""Where tasks are remembered: the seam behind which they outlive the process, and a store in memory."""
+"""Where tasks are remembered and callbacks passed on: the seams to what outlives a process, and a store in memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from consumer.moderation.tasks.task import Place, Task
+    from consumer.moderation.tasks.task import Callback, Place, Task
 
 
-__all__ = ["MemoryTaskStore", "TaskStore"]
+__all__ = ["CallbackExchange", "MemoryTaskStore", "TaskStore"]
 
 
 class TaskStore(Protocol):
@@ -33,6 +33,22 @@ class TaskStore(Protocol):
 
     async def forget(self, places: Collection[Place]) -> None:
         """These events have their verdicts, acknowledged and committed: nothing of them is needed any more."""
+        ...
+
+
+class CallbackExchange(Protocol):
+    """Passes callbacks between the processes of a group: each may get any of them, and one of them has the task."""
+
+    async def forward(self, callback: Callback) -> bool:
+        """Record a callback for whoever works on its task, now or later; False when it is not known to be recorded."""
+        ...
+
+    def forwarded(self, task_id: str) -> Sequence[Callback]:
+        """The callbacks that any process has recorded for this task, as far as is known here."""
+        ...
+
+    def listen(self, receive: Callable[[Callback], bool]) -> None:
+        """Have each callback that is recorded from now on handed over; true says that its task is over here."""
         ...
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from consumer.verdict import Billed
 
 
-__all__ = ["Place", "Task", "fingerprint"]
+__all__ = ["Callback", "Place", "Task", "fingerprint"]
 
 
 class Place(NamedTuple):
@@ -52,9 +52,26 @@ class Task:
     last_path: tuple[int, ...] | None = None
 
 
-def fingerprint(record: Record, route: str) -> str:
-    """A short digest of what makes a record itself: its key, value and timestamp, and the route that judges it."""
-    digest = hashlib.blake2b(digest_size=16)
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """What the service reported of a task, at the address of the event at `place`; `content` is as it was received.
+
+    Its checksum was verified. It covers the place and the content, and not the task's id.
+    """
+
+    place: Place
+    task_id: str
+    content: bytes
+
+
+def fingerprint(record: Record, route: str, group_id: str) -> str:
+    """A short digest of what makes a record itself: its key, value and timestamp, and the route that judges it.
+
+    It is keyed with the consumer group, so that groups that read the same records do not take each other's tasks, and
+    nobody who sees it can tell whether two groups read the same content.
+    """
+    key = hashlib.blake2b(group_id.encode(), digest_size=32).digest()
+    digest = hashlib.blake2b(digest_size=16, key=key)
     for part in (record.key or b"", record.value or b"", str(record.timestamp).encode(), route.encode()):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from consumer.errors import NoAnswer, NotSent
+from consumer.errors import NoAnswer, NotSent, Withheld
 from consumer.moderation.calling.transport import MAX_ANSWER_BYTES, AiohttpTransport, HttpAnswer
 from consumer.settings.models import Timeouts
+from tests.moderation.support import Door
 
 
 if TYPE_CHECKING:
@@ -231,3 +232,52 @@ def test_a_file_is_sent_whole() -> None:
     assert b"transfer-encoding" not in head.lower()
     assert head.lower().count(b"content-type: image/png") == head.lower().count(b"content-type:") == 1
     assert body == content
+
+
+@pytest.mark.parametrize("body", [b"", b"body", b"x" * 3_000_000])
+@pytest.mark.parametrize("verb", ["post", "put"])
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # a PUT has large ones, a POST has not
+def test_nothing_is_written_when_the_guard_shut_while_connecting(verb: str, body: bytes) -> None:
+    """A request whose process stood still while its connection was made sends not one byte, whatever its body."""
+    seen: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read())
+
+    async def main() -> None:
+        door = Door(shut=False)
+        async with server(handler) as url, AiohttpTransport(Timeouts(), door) as transport:
+            sending = asyncio.create_task(getattr(transport, verb)(url, {}, body))
+            await asyncio.sleep(0)
+            door.close()
+            with pytest.raises(Withheld):
+                await sending
+            while not seen:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert seen == [b""]
+
+
+def test_nothing_is_written_on_an_old_connection_when_the_guard_is_shut() -> None:
+    """A connection that was used before is no way around the guard, and a transport works on when it has opened."""
+    seen: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            seen.append((await read_request(reader))[-4:])
+            writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+
+    async def main() -> None:
+        door = Door(shut=False)
+        async with server(handler) as url, AiohttpTransport(FAST, door) as transport:
+            await transport.post(url, {}, b"1111")
+            door.close()
+            for _ in range(2):
+                with pytest.raises(Withheld):
+                    await transport.post(url, {}, b"2222")
+            door.open()
+            await transport.post(url, {}, b"3333")
+
+    asyncio.run(main())
+    assert seen == [b"1111", b"3333"]

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from consumer.clock import SystemClock
-from consumer.errors import ContentRefused, NoAnswer, NotSent
+from consumer.errors import ContentRefused, NoAnswer, NotSent, Withheld
 from consumer.event import Event, Image, OssObject
 from consumer.metrics import Metrics
 from consumer.moderation.calling.client import ModerationClient
@@ -29,12 +29,14 @@ from consumer.routing import Route
 from consumer.settings.models import Retry, Timeouts
 from consumer.simulator import Fault, Simulator, SimulatorSettings
 from consumer.verdict import Judgement, RiskLevel
-from tests.moderation.support import Claim, Tokens
+from tests.moderation.support import Claim, Door, Tokens
 from tests.virtual_time import EPOCH, LoopClock, run
 
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from consumer.quota import Guard
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -119,6 +121,7 @@ class Rig:
         retry: Retry | None = None,
         credentials: FixedCredentials | None = None,
         network: Literal["internet", "internal"] = "internet",
+        guard: Guard | None = None,
     ) -> None:
         self.bucket = bucket
         self.metrics = Metrics()
@@ -132,6 +135,7 @@ class Rig:
             retry=retry or Retry(),
             clock=clock,
             metrics=self.metrics,
+            guard=guard,
             network=network,
             chance=lambda: 1.0,
         )
@@ -383,6 +387,40 @@ def test_few_images_are_in_memory_at_the_same_time() -> None:
 
     run(main())
     assert most == 4
+
+
+def test_nothing_is_uploaded_while_the_guard_is_shut() -> None:
+    """Neither a token is asked for nor an image sent while the guard is shut; both go on when it opens."""
+    door = Door()
+    rig = Rig(Bucket(), guard=door)
+
+    async def main() -> None:
+        preparing = asyncio.create_task(rig.prepared())
+        await asyncio.sleep(60)
+        assert rig.bucket.asked == []
+        door.open()
+        await asyncio.sleep(0.03)
+        door.close()
+        await asyncio.sleep(60)
+        assert (len(rig.bucket.asked), rig.bucket.uploads) == (1, [])
+        door.open()
+        await preparing
+
+    run(main())
+    assert len(rig.bucket.uploads) == 1
+
+
+def test_an_upload_that_was_withheld_is_no_failure() -> None:
+    """What the transport did not write is sent again without a wait, and counted as nothing."""
+    rig = Rig(Bucket(tokens=(lambda: Withheld(""), token), puts=(Withheld(""), DONE)))
+
+    async def main() -> float:
+        await rig.prepared()
+        return asyncio.get_running_loop().time()
+
+    assert run(main()) == pytest.approx(0.2)
+    assert (rig.counted("DescribeUploadToken", "200"), rig.counted("PutObject", "200")) == (1, 1)
+    assert (rig.counted("DescribeUploadToken", "transport"), rig.counted("PutObject", "transport")) == (0, 0)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consumer.metrics import Metrics
 from consumer.moderation.protocol.responses import Answer, Layer
@@ -18,6 +18,8 @@ from tests.virtual_time import EPOCH, LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from consumer.moderation.tasks.store import CallbackExchange, TaskStore
 
 
 __all__ = ["Reply", "Rig", "answer", "content", "now", "place", "task"]
@@ -65,7 +67,8 @@ class Rig:
         self,
         reply: Reply,
         *,
-        store: MemoryTaskStore | None = None,
+        store: TaskStore | None = None,
+        exchange: CallbackExchange | None = None,
         callbacks: bool = False,
         acquire: Callable[[], Awaitable[float]] | None = None,
         **settings: float,
@@ -75,7 +78,7 @@ class Rig:
         self.queries: list[tuple[float, str]] = []
         self.answered: list[tuple[float, str]] = []
         self.metrics = Metrics()
-        self.store = MemoryTaskStore() if store is None else store
+        self.store: Any = MemoryTaskStore() if store is None else store
         self.board = TaskBoard(
             store=self.store,
             query=self,
@@ -83,6 +86,7 @@ class Rig:
             callbacks=callbacks,
             clock=LoopClock(),
             metrics=self.metrics,
+            exchange=exchange,
         )
 
     async def query(self, service: str, task_id: str) -> Answer | None:

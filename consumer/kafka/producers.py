@@ -1,0 +1,182 @@
+"""What all our producers share: how one is made, what a topic refuses, and how one is closed for good."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    BrokerResponseError,
+    ConcurrentTransactions,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    UnknownProducerId,
+)
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from consumer.kafka.connection import AFTERMATH_SECONDS, close_within, connect, record_size_limits, require_topics
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from consumer.record import OutRecord
+    from consumer.settings.models import Kafka
+
+
+__all__ = ["close_producer", "discard_producer", "hand_over", "is_refusal", "new_producer", "too_large", "topic_limits"]
+
+
+LINGER_MS = 5
+BATCH_BYTES = 256 * 1024
+
+# The client's own limit must never speak: it cannot know what compression makes of a record, and the topic's limit is
+# looked at before a record is handed to it.
+REQUEST_BYTES = 64 * 1024 * 1024
+
+# These say that the producer is broken, not that a record is.
+BROKEN = (
+    ConcurrentTransactions,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    UnknownProducerId,
+)
+
+
+async def topic_limits(
+    kafka: Kafka, topics: Collection[str], *, setting: str = "output", close_seconds: float = 2.0
+) -> dict[str, int]:
+    """Check that topics exist, and read the `max.message.bytes` of those that tell.
+
+    Args:
+        kafka: The brokers.
+        topics: All topics that will be written to.
+        setting: The setting that names them, for the remedy when one does not exist.
+        close_seconds: How long closing the connections afterwards may take.
+
+    Raises:
+        StartError: the brokers cannot be reached, refuse us, or a topic is missing.
+    """
+    admin = await connect(kafka)
+    try:
+        await require_topics(admin, topics, setting=setting)
+        return await record_size_limits(admin, topics)
+    finally:
+        await close_within(close_seconds, admin.close(), admin._client)  # noqa: SLF001  # its connections
+
+
+def new_producer(
+    options: Mapping[str, Any], *, limits: Mapping[str, int], compression: str, linger_ms: int = LINGER_MS, **more: Any
+) -> Any:
+    """An idempotent producer that was not started yet.
+
+    Args:
+        options: What every client takes.
+        limits: The `max.message.bytes` of the topics it will write to, where known; no batch is made larger.
+        compression: How batches are compressed; `none` for not at all.
+        linger_ms: How long a batch waits for more records.
+        more: Further options of aiokafka's producer.
+    """
+    return AIOKafkaProducer(
+        **options,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=linger_ms,
+        max_batch_size=min([BATCH_BYTES, *limits.values()]),
+        max_request_size=REQUEST_BYTES,
+        compression_type=None if compression == "none" else compression,
+        **more,
+    )
+
+
+async def hand_over(producer: Any, record: OutRecord) -> asyncio.Future[Any]:
+    """Give a record to a producer, which stamps it with the time of now.
+
+    No event's own time is ever handed on: a record of the past expires at once, and one of the future is refused, after
+    which the producer can never write to that partition again.
+
+    It waits while the record's partition has a full batch waiting. When cancelled before it returns, the record is not
+    written.
+
+    Raises:
+        KafkaError: the producer does not take it: it is broken, closed, or has waited too long for room.
+    """
+    future: asyncio.Future[Any] = await producer.send(
+        record.topic, key=record.key, value=record.value, headers=list(record.headers)
+    )
+    return future
+
+
+def too_large(record: OutRecord, limits: Mapping[str, int], *, compression: str) -> bool:
+    """Whether a topic is known to refuse a record. What compression makes of it only the broker can say."""
+    if compression != "none" or record.topic not in limits:
+        return False
+    size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
+    return bool(size > limits[record.topic])
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an answer to a batch may be about its records, and not about the producer or the cluster."""
+    return isinstance(error, BrokerResponseError) and not isinstance(error, BROKEN) and not error.retriable
+
+
+async def close_producer(producer: Any, seconds: float) -> None:
+    """Let what a producer has in hand be acknowledged for so long, and close it; afterwards it sends nothing more.
+
+    What is not acknowledged by then fails with ProducerClosed. When cancelled it is closed at once.
+    """
+    try:
+        await close_within(seconds, producer.stop(), producer.client)
+    finally:
+        await _silence(producer)
+
+
+async def discard_producer(producer: Any, seconds: float) -> None:
+    """Close a producer that must not send anything more, whatever it has in hand, within so many seconds.
+
+    What is not acknowledged fails with ProducerClosed. When cancelled its connections may stay open for a while.
+    """
+    await _silence(producer)
+    await close_within(seconds, producer.stop(), producer.client)
+
+
+async def _silence(producer: Any) -> None:
+    """End all that a producer still does in the background, and fail what it has in hand.
+
+    A stop waits for requests on their way, and abandons those that still look for a broker: they would be sent when it
+    is back.
+    """
+    sender = producer._sender  # noqa: SLF001  # the producer has no call for this
+    while tasks := _tasks_of(sender):
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=AFTERMATH_SECONDS)
+    accumulator = producer._message_accumulator  # noqa: SLF001  # as above
+    batches = [batch for queue in accumulator._batches.values() for batch in queue]  # noqa: SLF001  # as above
+    # A batch that is to be sent again is missing there, and its end would fail.
+    accumulator._pending_batches.update(batches)  # noqa: SLF001  # as above
+    accumulator.fail_all(ProducerClosed())
+    ends = [batch._drain_waiter for batch in batches]  # noqa: SLF001  # as above
+    transactions = producer._txn_manager  # noqa: SLF001  # as above
+    if transactions.wait_for_transaction_end() is not None:
+        transactions.fatal_error(ProducerClosed())
+        ends.append(transactions.wait_for_transaction_end())
+    for end in ends:
+        if end.done() and not end.cancelled():
+            end.exception()  # nobody may be left to hear of it, which asyncio would complain about
+
+
+def _tasks_of(sender: Any) -> set[asyncio.Task[Any]]:
+    """The tasks that run a sender's methods. It keeps them in a local variable, out of everybody's reach."""
+
+    def owner(task: asyncio.Task[Any]) -> object:
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        return None if frame is None else frame.f_locals.get("self")
+
+    return {task for task in asyncio.all_tasks() if owner(task) is sender}
