@@ -108,27 +108,14 @@ async def topic_configs(kafka: Kafka, topics: Collection[str]) -> TopicConfigs:
     Raises:
         StartError: no broker can be reached, or it refuses us.
     """
-    from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-    from aiokafka.errors import KafkaError
-
-    from consumer.kafka.connection import close_within
+    from consumer.kafka.connection import close_within, topic_settings
     from consumer.kafka.connection import connect as connect_to_broker
 
-    names = dict.fromkeys((_SIZE, _CLEANUP, _RETENTION))
-    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, configs=names) for topic in sorted(topics)]
     admin = await connect_to_broker(kafka)
     try:
-        answers = await admin.describe_configs(asked)
-    except (KafkaError, TimeoutError):
-        return {}
+        return await topic_settings(admin, topics, {_SIZE, _CLEANUP, _RETENTION})
     finally:
         await close_within(1.0, admin.close(), admin._client)  # noqa: SLF001  # only the client can cut its connections
-    return {
-        topic: {name: value for name, value, *_ in entries if value is not None}
-        for answer in answers
-        for code, _, _, topic, entries in answer.resources
-        if code == 0
-    }
 
 
 async def signed_call(settings: Settings) -> str:

@@ -178,10 +178,9 @@ class Engine:
         for lane in lanes:
             if lane.state in (LaneState.OPENING, LaneState.OPEN):
                 lane.state = LaneState.DRAINING
-        if self._source.member:
+        self._window.give_up_waiting(lanes)
+        if self._source.member:  # else their next owner is at work already
             await self._drain(lanes)
-        else:
-            self._window.lost(lanes)  # their next owner is at work already
         self._window.drop(lanes)
         await self._delivering.close(lanes)
         for lane in lanes:
@@ -195,7 +194,6 @@ class Engine:
         _log.info("revoked", partitions=[str(lane.partition) for lane in lanes])
 
     async def _drain(self, lanes: Sequence[Lane]) -> None:
-        self._window.give_up_waiting(lanes)
         try:
             async with asyncio.timeout(self._limits.drain_seconds):
                 for lane in lanes:

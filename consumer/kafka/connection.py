@@ -50,6 +50,7 @@ __all__ = [
     "remedy",
     "require_group",
     "require_topics",
+    "topic_settings",
 ]
 
 
@@ -199,21 +200,30 @@ async def require_group(admin: AIOKafkaAdminClient, group_id: str) -> None:
             ) from error
 
 
-async def record_size_limits(admin: AIOKafkaAdminClient, topics: Collection[str]) -> dict[str, int]:
-    """The `max.message.bytes` of topics; those that do not tell, for want of rights or of the request, are left out."""
-    setting = "max.message.bytes"
-    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, configs={setting: None}) for topic in sorted(set(topics))]
+async def topic_settings(
+    admin: AIOKafkaAdminClient, topics: Collection[str], names: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """These settings of topics; what the brokers do not tell, for want of rights or of the request, is left out."""
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(names)) for topic in sorted(set(topics))
+    ]
     try:
         answers = await admin.describe_configs(asked)
     except (KafkaError, TimeoutError):
         return {}
     return {
-        topic: int(value)
+        topic: {name: value for name, value, *_ in entries if name in names and value is not None}
         for answer in answers
         for code, _, _, topic, entries in answer.resources
-        for name, value, *_ in entries
-        if code == 0 and name == setting and value is not None
+        if code == 0
     }
+
+
+async def record_size_limits(admin: AIOKafkaAdminClient, topics: Collection[str]) -> dict[str, int]:
+    """The `max.message.bytes` of topics; those that do not tell are left out."""
+    setting = "max.message.bytes"
+    found = await topic_settings(admin, topics, {setting})
+    return {topic: int(settings[setting]) for topic, settings in found.items() if setting in settings}
 
 
 async def metadata_limit(admin: AIOKafkaAdminClient) -> int:

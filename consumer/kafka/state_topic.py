@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from aiokafka.admin import NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from consumer.errors import StartError
+from consumer.kafka.connection import topic_settings
 from consumer.moderation.tasks.remembered import KEPT_SECONDS
 
 
@@ -124,18 +124,7 @@ async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> int:
 
 async def _check(admin: AIOKafkaAdminClient, topic: str, kafka: Kafka) -> None:
     """Log what of the topic's settings loses tasks, or keeps them for ever."""
-    asked = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(("cleanup.policy", "retention.ms")))
-    try:
-        answers = await admin.describe_configs([asked])
-    except (KafkaError, TimeoutError):
-        return  # for want of rights or of the request; then nobody can say
-    found = {
-        name: value
-        for answer in answers
-        for code, _, _, _, entries in answer.resources
-        for name, value, *_ in entries
-        if code == 0
-    }
+    found = (await topic_settings(admin, [topic], {"cleanup.policy", "retention.ms"})).get(topic, {})
     policy, retention = found.get("cleanup.policy") or "", int(found.get("retention.ms") or -1)
     remedy = _command("kafka-configs.sh", kafka, f"--alter --entity-type topics --entity-name {topic} --add-config")
     settings = ",".join(f"{name}=[{value}]" if "," in value else f"{name}={value}" for name, value in CONFIG.items())
