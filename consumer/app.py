@@ -102,7 +102,7 @@ class App:
                 )
                 self._judging = await stack.enter_async_context(judging)
                 self._source = self._build_source(settings, judging)
-                guarantee = await self._start_guarantee(settings, self._source, stack)
+                guarantee = await self._start_guarantee(settings, self._source, guard, stack)
                 self._engine = self._build_engine(settings, judging, guarantee, state, guard)
                 async with asyncio.TaskGroup() as tasks:
                     beside = [
@@ -218,7 +218,7 @@ class App:
         )
 
     async def _start_guarantee(
-        self, settings: Settings, source: KafkaSource, stack: AsyncExitStack
+        self, settings: Settings, source: KafkaSource, guard: StallGuard, stack: AsyncExitStack
     ) -> AtLeast | Exactly:
         """At least once: a sink for verdicts and one for dead letters; trouble with one must not stop the other.
 
@@ -236,16 +236,19 @@ class App:
                 ),
                 unit_of=partial(_unit_of, kafka.group_id, kafka.scale == "share"),
             )
-        verdicts = KafkaSink(
-            kafka, verdict_topics, setting="output.topic", compression=compression, stop_seconds=seconds
-        )
-        letters = KafkaSink(
-            kafka, {output.dead_letters}, setting="output.dead_letters", compression=compression, stop_seconds=seconds
-        )
-        for sink in (verdicts, letters):
+        sinks = {
+            setting: KafkaSink(
+                kafka, written, setting=setting, compression=compression, stop_seconds=seconds, guard=guard
+            )
+            for setting, written in (
+                ("output.topic", verdict_topics),
+                ("output.dead_letters", {output.dead_letters}),
+            )
+        }
+        for sink in sinks.values():
             stack.push_async_callback(sink.stop)
             await sink.start()
-        return AtLeast(verdicts, letters)
+        return AtLeast(*sinks.values())
 
     def _build_engine(
         self, settings: Settings, judging: Judging, guarantee: AtLeast | Exactly, state: StateTopic, guard: StallGuard

@@ -55,6 +55,7 @@ class AtLeastOnce:
         self._clock = clock
         self._committing = asyncio.Lock()
         self._lanes: set[Lane] = set()
+        self._handed_over: dict[Lane, set[asyncio.Future[None]]] = {}
         self.note_bytes = settling.note_bytes
 
     async def take_over(self, lanes: Sequence[Lane]) -> Mapping[Partition, Position | None]:
@@ -75,6 +76,10 @@ class AtLeastOnce:
         work.delivering = True
         sink = self._verdicts if outcome.error is None else self._dead_letters
         delivered = await sink.send(outcome.out)
+        if work not in work.lane.works:
+            delivered.cancel()
+            return
+        self._handed_over.setdefault(work.lane, set()).add(delivered)
         delivered.add_done_callback(partial(self._delivered, work))
 
     async def flush(self) -> None:
@@ -102,10 +107,15 @@ class AtLeastOnce:
             return True
 
     async def close(self, lanes: Collection[Lane]) -> None:
-        """Nothing is held for single lanes."""
+        """Take back what was not sent yet: whoever has these lanes now writes it too."""
         self._lanes.difference_update(lanes)
+        for lane in lanes:
+            for delivered in self._handed_over.pop(lane, ()):
+                delivered.cancel()
 
     def _delivered(self, work: Work, delivered: asyncio.Future[None]) -> None:
+        if (handed_over := self._handed_over.get(work.lane)) is not None:
+            handed_over.discard(delivered)
         if delivered.cancelled():
             self._ends.released(work)
             return

@@ -40,7 +40,20 @@ class _Box:
     the next transaction may have.
     """
 
-    __slots__ = ("attempted", "lanes", "leaving", "lock", "lost", "most", "suspects", "unit", "waiting")
+    __slots__ = (
+        "attempted",
+        "closed",
+        "fencing",
+        "lanes",
+        "leaving",
+        "lock",
+        "lost",
+        "most",
+        "not_fencing",
+        "suspects",
+        "unit",
+        "waiting",
+    )
 
     def __init__(self, unit: Unit, lanes: list[Lane]) -> None:
         self.unit = unit
@@ -52,6 +65,34 @@ class _Box:
         self.suspects = 0
         self.most = 0
         self.lost = False
+        self.closed = False
+        self.fencing: asyncio.Timeout | None = None
+        self.not_fencing = asyncio.Event()
+        self.not_fencing.set()
+
+    async def fence_again(self) -> bool:
+        """Fence the unit after a failed transaction; False where its lanes were given up before that was done."""
+        if self.closed:
+            return False
+        self.not_fencing.clear()
+        try:
+            async with asyncio.timeout(None) as self.fencing:
+                await self.unit.fence()
+        except TimeoutError:
+            if not self.closed:
+                raise
+        finally:
+            self.fencing = None
+            self.not_fencing.set()
+        return not self.closed
+
+    async def close(self) -> None:
+        """Let go of the unit. A fence that is still under way would take it from its next owner: it ends first."""
+        self.closed = True
+        if self.fencing is not None:
+            self.fencing.reschedule(asyncio.get_running_loop().time())
+        await self.not_fencing.wait()
+        await self.unit.stop()
 
     def take(self) -> list[Work]:
         """The outcomes of the next transaction."""
@@ -154,7 +195,7 @@ class ExactlyOnce:
         boxes = {id(box): box for lane in lanes if (box := self._boxes.pop(lane, None)) is not None}
         async with asyncio.TaskGroup() as tasks:
             for box in boxes.values():
-                tasks.create_task(box.unit.stop())
+                tasks.create_task(box.close())
 
     async def _fence(self, boxes: Collection[_Box]) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -192,9 +233,8 @@ class ExactlyOnce:
             return True
         # A process that was replaced would fence the rightful owner: the group has the time to tell it first.
         await self._clock.sleep(_DOUBT_SECONDS)
-        if not self._source.member:
+        if not self._source.member or not await box.fence_again():
             return False
-        await box.unit.fence()
         # All lanes, not only those that were attempted: whoever had the unit meanwhile has changed one of them.
         before = {lane.partition: lane.committed for lane in box.lanes}
         found = await self._source.committed(list(before))

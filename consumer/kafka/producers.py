@@ -24,11 +24,21 @@ from consumer.kafka.connection import AFTERMATH_SECONDS, close_within, connect, 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from consumer.quota.guard import Guard
     from consumer.record import OutRecord
     from consumer.settings.models import Kafka
 
 
-__all__ = ["close_producer", "discard_producer", "hand_over", "is_refusal", "new_producer", "too_large", "topic_limits"]
+__all__ = [
+    "close_producer",
+    "discard_producer",
+    "hand_over",
+    "is_refusal",
+    "new_producer",
+    "obey",
+    "too_large",
+    "topic_limits",
+]
 
 
 LINGER_MS = 5
@@ -93,6 +103,26 @@ def new_producer(
         compression_type=None if compression == "none" else compression,
         **more,
     )
+
+
+def obey(producer: Any, guard: Guard) -> None:
+    """Have a producer that was started send nothing while the guard is shut.
+
+    What it had in hand when the process froze would else be written as soon as it wakes, beside what another process,
+    which has taken over meanwhile, writes for the same records.
+    """
+    client = producer.client
+    connected = client.ready
+
+    async def ready(*where: Any, **more: Any) -> bool:
+        # The client asks this directly before it writes, with no await between the two.
+        while await connected(*where, **more):
+            if not guard.shut:
+                return True
+            await guard.opened()
+        return False
+
+    client.ready = ready
 
 
 async def hand_over(producer: Any, record: OutRecord) -> asyncio.Future[Any]:

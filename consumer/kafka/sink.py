@@ -18,12 +18,22 @@ from aiokafka.errors import (
 
 from consumer.errors import DeliveryRefused, StartError, Stuck
 from consumer.kafka.connection import FORBIDDEN, client_options
-from consumer.kafka.producers import close_producer, hand_over, is_refusal, new_producer, too_large, topic_limits
+from consumer.kafka.producers import (
+    close_producer,
+    discard_producer,
+    hand_over,
+    is_refusal,
+    new_producer,
+    obey,
+    too_large,
+    topic_limits,
+)
 
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from consumer.quota.guard import Guard
     from consumer.record import OutRecord
     from consumer.settings.models import Kafka
 
@@ -63,6 +73,7 @@ class KafkaSink:
         setting: The setting that names them, for the remedy when one does not exist.
         compression: How batches are compressed.
         stop_seconds: How long the last records may take to be acknowledged when it is stopped.
+        guard: While it is shut, nothing is sent to the brokers: what was handed over waits.
     """
 
     def __init__(
@@ -73,12 +84,14 @@ class KafkaSink:
         setting: str = "output",
         compression: str = "none",
         stop_seconds: float = 2.0,
+        guard: Guard | None = None,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
         self._setting = setting
         self._compression = compression
         self._stop_seconds = stop_seconds
+        self._guard = guard
         self._limits: dict[str, int] = {}
         self._options: dict[str, Any] = {}
         self._producer: Any = None
@@ -87,6 +100,7 @@ class KafkaSink:
         self._quiet.set()
         self._usable = asyncio.Event()
         self._broken = False
+        self._recalled = False
         self._failure: Stuck | None = None
         self._replacing: asyncio.Task[None] | None = None
 
@@ -100,9 +114,8 @@ class KafkaSink:
         self._limits = await topic_limits(
             self._kafka, self._topics, setting=self._setting, close_seconds=self._stop_seconds
         )
-        self._producer = self._new_producer()
         try:
-            await self._producer.start()
+            await self._start_producer()
         except KafkaError as error:
             await self.stop()
             raise StartError(f"the brokers refuse our producer: {error}", "look at the brokers' logs") from error
@@ -116,7 +129,7 @@ class KafkaSink:
 
         It waits while the record's partition has a full batch waiting. When cancelled before it returns, the record is
         not written. The future fails with DeliveryRefused when the broker will never take this record, and with Stuck
-        when it takes none of ours.
+        when it takes none of ours. Cancelling it takes the record back, unless it was sent to the broker already.
         """
         entry = _Unacknowledged(record, asyncio.get_running_loop().create_future())
         if too_large(record, self._limits, compression=self._compression):
@@ -145,6 +158,7 @@ class KafkaSink:
                 continue
             self._unacknowledged[entry] = None
             self._quiet.clear()
+            entry.future.add_done_callback(partial(self._take_back, entry))
             self._follow(entry, producer, acknowledged)
             return entry.future
 
@@ -164,8 +178,20 @@ class KafkaSink:
             await close_producer(producer, self._stop_seconds)
         self._fail_all(Stuck("stopped before the broker acknowledged it"))
 
-    def _new_producer(self) -> Any:
-        return new_producer(self._options, limits=self._limits, compression=self._compression)
+    async def _start_producer(self) -> None:
+        self._producer = new_producer(self._options, limits=self._limits, compression=self._compression)
+        await self._producer.start()
+        if self._guard is not None:
+            obey(self._producer, self._guard)
+
+    def _take_back(self, entry: _Unacknowledged, future: asyncio.Future[None]) -> None:
+        """A record that its owner does not want written any more must not stay in the producer's hands."""
+        if not future.cancelled() or entry not in self._unacknowledged:
+            return
+        self._end(entry)
+        if entry.producer is not None:
+            self._recalled = True
+            self._replace(entry.producer, ProducerClosed("a record was taken back"))
 
     def _follow(self, entry: _Unacknowledged, producer: Any, acknowledged: asyncio.Future[Any]) -> None:
         entry.producer = producer
@@ -248,10 +274,13 @@ class KafkaSink:
     async def _restart(self) -> None:
         """Close the producer, which lets its other batches end well, and start another, however long that takes."""
         while self._broken:
-            await close_producer(self._producer, self._stop_seconds)
-            self._producer = self._new_producer()
+            if self._recalled:
+                self._recalled = False
+                await discard_producer(self._producer, self._stop_seconds)
+            else:
+                await close_producer(self._producer, self._stop_seconds)
             try:
-                await self._producer.start()
+                await self._start_producer()
             except KafkaError as error:
                 _log.warning("producer_not_started", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import shutil
@@ -137,16 +138,18 @@ def install(version: str = VERSION) -> Path:
     if maven is None:
         raise KafkaUnavailable("mvn is not installed (Apache Maven fetches Kafka the first time)")
     home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home) as work:
+    with (home / ".lock").open("w") as lock, tempfile.TemporaryDirectory(dir=home) as work:
+        # Test processes run side by side, and Maven's own cache takes one writer.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if jars.is_dir():
+            return jars
         Path(work, "pom.xml").write_text(POM.format(version=version))
         fetched = Path(work, "libs")
         command = [maven, "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={fetched}"]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise KafkaUnavailable(f"Maven could not fetch Kafka {version}: {(done.stdout + done.stderr)[-2000:]}")
-        # Somebody else may have been quicker; theirs are the same jars.
-        with contextlib.suppress(OSError):
-            fetched.rename(jars)
+        fetched.rename(jars)
     return jars
 
 

@@ -21,6 +21,7 @@ __all__ = ["broker", "embedded", "kafka", "pytest_collection_finish", "pytest_te
 
 
 UNAVAILABLE = pytest.StashKey[str]()
+NO_KAFKA = "no real Apache Kafka"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -33,9 +34,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.stash[UNAVAILABLE] = str(reason)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say it where nobody can miss it when the real broker was not tested."""
-    reason = config.stash.get(UNAVAILABLE, None)
+    skipped = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    reason = next((why for why in skipped if NO_KAFKA in why), None)
     if reason is not None:
         terminalreporter.section("WARNING: nothing was tested on a real Apache Kafka", yellow=True)
         terminalreporter.line(reason, yellow=True)
@@ -46,7 +48,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaCluster]:
     """A real Apache Kafka of one node, shared by all tests; without Java they are skipped, or fail in CI."""
     reason = request.config.stash.get(UNAVAILABLE, None)
     if reason is not None:
-        message = f"no real Apache Kafka: {reason}"
+        message = f"{NO_KAFKA}: {reason}"
         if os.environ.get("CI"):
             pytest.fail(message, pytrace=False)
         pytest.skip(message)

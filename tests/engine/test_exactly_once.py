@@ -165,6 +165,38 @@ def test_who_is_no_member_any_more_does_not_fence_the_next_owner() -> None:
     assert cluster.owner is rightful
 
 
+def test_a_fence_that_is_under_way_ends_with_the_partitions() -> None:
+    """Who fences anew after a failure and loses its partitions meanwhile does not take the unit from the next owner."""
+
+    class Slow(MemoryUnit):
+        """Takes a minute for every fence but the first."""
+
+        async def fence(self) -> None:
+            await super().fence()
+            self.seconds = 60
+
+    cluster = Cluster()
+    cluster.fill(20)
+    unit = Slow(cluster, before=lambda _: TransactionFailed("lost"))
+    next_owner = MemoryUnit(cluster)
+
+    async def main() -> None:
+        made = engine(cluster, ScriptedJudge(), unit=unit)
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(made.run(stop))
+            await asyncio.sleep(65)
+            await made.revoked([Partition(TOPIC, 0)])
+            assert unit.stopped
+            await next_owner.fence()
+            await asyncio.sleep(120)
+            stop.set()
+
+    virtual_time.run(main())
+    assert cluster.owner is next_owner
+    assert cluster.written == []
+
+
 def test_an_offset_that_somebody_else_committed_is_left_to_them() -> None:
     """Where the offsets are neither those before a failed transaction nor its own, another owner is at work."""
     cluster = Cluster()
