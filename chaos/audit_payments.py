@@ -12,7 +12,7 @@ from chaos.finding import Finding, clock, found, name
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from chaos.books import Books
     from chaos.history import Call, Happening, Input, Place
@@ -74,22 +74,39 @@ def payments(books: Books) -> Iterator[Finding]:
     )
     handed_over = [one for one in others if _in_order(books, one)]
     behind = books.behind({one.one.place for one in others})
-    resumed: dict[tuple[Happening | None, int], float] = {}
-    for one in handed_over:
-        partition = (one.cause, one.one.place[0])
-        resumed[partition] = min(one.second.asked, resumed.get(partition, one.second.asked))
+    asked = _asked(books)
     yield found(
         "billed again after an orderly hand-over",
         (
             f"{one.one.event_id}: {one.first.member} had its answer at {clock(history, one.first.answered or 0)}, "
             f"{one.second.member} called at {clock(history, one.second.asked)}"
             for one in handed_over
-            if not behind(one.one, resumed[one.cause, one.one.place[0]] - _TAKEOVER_SECONDS)
+            if not behind(
+                one.one, one.first.answered or 0.0, _resumed(asked[one.one.place[0]], one) - _TAKEOVER_SECONDS
+            )
         ),
         f"0, but for {len(handed_over)} that had to wait for an earlier event" if handed_over else "0",
     )
     yield _bound(books, others)
     yield _tasks(books)
+
+
+def _asked(books: Books) -> Mapping[int, Sequence[float]]:
+    """When anything was called for, by partition."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for call in books.history.calls:
+        for partition in {books.by_tag[tag].place[0] for tag in call.tags if tag in books.by_tag}:
+            found[partition].append(call.asked)
+    return {partition: sorted(times) for partition, times in found.items()}
+
+
+def _resumed(asked: Sequence[float], one: _Again) -> float:
+    """When its partition's next owner began: the first call after a pause as long as a takeover's."""
+    answered = one.first.answered or one.first.asked
+    for before, after in pairwise(asked):
+        if after > answered and after - max(before, answered) >= _TAKEOVER_SECONDS:
+            return min(after, one.second.asked)
+    return one.second.asked
 
 
 def _books_agree(books: Books, repeated: set[str]) -> Finding:

@@ -91,7 +91,7 @@ def _stalled(books: Books, at: float) -> bool:
 
 def _stops(books: Books) -> Finding:
     """A planned stop ends well, and soon; a process that has only just begun may not listen to signals yet."""
-    asked = [one for one in books.history.exits if one.asked and one.code != -9]
+    asked = [one for one in books.history.exits if one.asked and one.code != -9 and not _without_brokers(books, one)]
 
     def wrong() -> Iterator[str]:
         for one in asked:
@@ -104,20 +104,25 @@ def _stops(books: Books) -> Finding:
 
 def _ends(books: Books) -> Finding:
     """A process may end by itself only where it can reach no broker from its start."""
-
-    def may(one: Exit) -> bool:
-        return (
-            not one.ran
-            and one.code == _UNAVAILABLE
-            and any(
-                each.kind == "kill brokers" or (each.member == one.member and each.detail == "to all brokers")
-                for each in books.disturbances(one.at - _START_SECONDS, one.at)
-            )
-        )
-
     ends = [one for one in books.history.exits if not one.asked]
     return found(
         "processes that ended by themselves",
-        (f"{one.member} with {one.code} at {clock(books.history, one.at)}" for one in ends if not may(one)),
+        (
+            f"{one.member} with {one.code} at {clock(books.history, one.at)}"
+            for one in ends
+            if not _without_brokers(books, one)
+        ),
         f"{len(ends)} that could reach no broker at their start" if ends else "0",
+    )
+
+
+def _without_brokers(books: Books, one: Exit) -> bool:
+    """Whether a process ended because it could reach no broker from its start, whatever it was asked to do then."""
+    return (
+        not one.ran
+        and one.code == _UNAVAILABLE
+        and any(
+            each.kind == "kill brokers" or (each.member == one.member and each.detail == "to all brokers")
+            for each in books.disturbances(one.at - _START_SECONDS, one.at)
+        )
     )

@@ -90,22 +90,33 @@ class Books:
         found = harm or list(self.disturbances(first.asked, second.asked))
         return max(found, key=lambda one: (one.kind in UNPLANNED and bool(harm), one.at), default=None)
 
-    def behind(self, besides: set[Place]) -> Callable[[Input, float], bool]:
+    def behind(self, besides: set[Place]) -> Callable[[Input, float, float], bool]:
         """Tells whether a verdict still had to wait for an earlier event at a moment, because of the order promised.
 
-        Events in `besides` are not taken for those that were waited for.
+        It is asked with the event, when its answer was there, and the moment. Where the earlier event has several
+        outcomes, the one that counts is the first after that answer. Events in `besides` are not taken for those that
+        were waited for.
         """
         order = self.history.terms.order
-        latest: dict[Place, float] = {}
-        longest: dict[object, float] = {}
+        rows: dict[object, list[Place]] = defaultdict(list)
         for place in sorted(self.by_place):
             one = self.by_place[place]
-            row = (place[0], one.key) if order == "key" else place[0]
-            latest[place] = longest.get(row, 0.0) if order == "partition" or one.key is not None else 0.0
-            if place not in besides and one.event_id is not None:
-                done = self.outcomes[place][0].at if place in self.outcomes else math.inf
-                longest[row] = max(longest.get(row, 0.0), done)
-        return lambda one, at: order != "unordered" and latest[one.place] >= at
+            if place not in besides and one.event_id is not None and (order == "partition" or one.key is not None):
+                rows[(place[0], one.key) if order == "key" else place[0]].append(place)
+
+        def waited(one: Input, answered: float, at: float) -> bool:
+            if order == "unordered":
+                return False
+            row = rows[(one.place[0], one.key) if order == "key" else one.place[0]]
+            for place in row:
+                if place >= one.place:
+                    return False
+                ends = [each.at for each in self.outcomes.get(place, ()) if each.at >= answered]
+                if (min(ends) if ends else math.inf if place not in self.outcomes else 0.0) >= at:
+                    return True
+            return False
+
+        return waited
 
     def on_the_wire(self, member: str, at: float) -> list[Call]:
         """A member's calls without an answer at a moment, of those that were billed in the end."""

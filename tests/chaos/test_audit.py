@@ -259,6 +259,28 @@ def test_what_waits_for_an_earlier_event_may_be_billed_again() -> None:
     assert list(broken(replace(one, terms=Terms()))) == ["billed again after an orderly hand-over"]
 
 
+def test_an_earlier_event_that_was_written_twice_is_waited_for_until_the_second_time() -> None:
+    """What a killed owner wrote of the earlier event does not say when the next owner's answers could leave."""
+    first, again, task = call(1, 14.0, "m2"), call(1, 20.0, "m3"), call(0, 9.0)
+    one = history(
+        terms=Terms(order="partition"),
+        inputs=(event(0), event(1)),
+        outcomes=(verdict(0, 11.0, task), verdict(0, 20.5, task), verdict(1, 20.6, again)),
+        calls=(task, first, again),
+        commits=(Commit(20.7, 0, 2),),
+        happenings=(Happening("kill", "m1", 12.0, 19.0), Happening("stop", "m2", 15.0, 19.0)),
+    )
+    assert "billed again after an orderly hand-over" not in broken(one)
+
+
+def test_a_process_that_found_no_broker_is_no_stop_that_went_wrong() -> None:
+    """One that could not start for want of brokers ends with 69, also where it was asked to stop in that moment."""
+    without = Exit("m3", 14.0, 69, asked=True, ran=False, seconds=0.0)
+    down = Happening("kill brokers", None, 5.0, 19.0)
+    assert "stops that went wrong" not in broken(history(exits=(without,), happenings=(down,)))
+    assert "stops that went wrong" in broken(history(exits=(without,)))
+
+
 def test_what_a_crash_costs_is_counted() -> None:
     """Calls on the wire and answers that were not committed may be billed again, and are told apart."""
     killed = Happening("kill", "m1", 12.02, 19.0)
