@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test check format bench fuzz chaos schedules lock clean
+.PHONY: help demo test check format bench bench-quota fuzz chaos schedules lock clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ format:  ## put the code into its form
 bench:  ## how fast, beside the bare loop, on a real Kafka (needs Java 17 and Maven)
 	@tools/venv dev
 	$(PYTHON) -m benchmarks.closed_loop $(ARGS)
+
+bench-quota:  ## how much of the quota is used, and that nothing is refused: 40 minutes (ARGS="--rows text-3-share")
+	@tools/venv dev
+	$(PYTHON) -m benchmarks.quota $(ARGS)
 
 fuzz:  ## 100,000 random and mutated answers through the reader (ARGS="--seed 2" for others)
 	@tools/venv dev

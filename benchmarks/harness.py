@@ -49,13 +49,13 @@ def service(latency_ms: float) -> Iterator[str]:
 
 
 def fill(bootstrap: str, topic: str, events: int, *, keys: int = 1000) -> None:
-    """Write events of about 300 bytes with the given number of keys."""
+    """Write events of about 300 bytes with the given number of keys, each with a text that no other has."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
     text = "a message of the usual length that somebody wrote in a chat, with a few words more " * 2
     for n in range(events):
         key = f"k{n % keys}"
         value = orjson.dumps(
-            {"id": f"e{n:07d}", "kind": "message", "text": text, "author": {"id": key}, "language": "en"}
+            {"id": f"e{n:07d}", "kind": "message", "text": f"{text}{n}", "author": {"id": key}, "language": "en"}
         )
         producer.produce(topic, value, key)
         producer.poll(0)

@@ -73,7 +73,10 @@ def payments(books: Books) -> Iterator[Finding]:
         ),
     )
     handed_over = [one for one in others if _in_order(books, one)]
-    behind = books.behind({one.one.place for one in others})
+    spans: dict[Place, list[tuple[float, float]]] = defaultdict(list)
+    for one in others:
+        spans[one.one.place].append((one.first.asked, one.second.asked))
+    behind = books.behind(spans)
     asked = _asked(books)
     yield found(
         "billed again after an orderly hand-over",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from chaos.history import Call, Commit, Happening, History, Input, Outcome, Place
 
@@ -90,18 +90,18 @@ class Books:
         found = harm or list(self.disturbances(first.asked, second.asked))
         return max(found, key=lambda one: (one.kind in UNPLANNED and bool(harm), one.at), default=None)
 
-    def behind(self, besides: set[Place]) -> Callable[[Input, float, float], bool]:
+    def behind(self, again: Mapping[Place, Sequence[tuple[float, float]]]) -> Callable[[Input, float, float], bool]:
         """Tells whether a verdict still had to wait for an earlier event at a moment, because of the order promised.
 
         It is asked with the event, when its answer was there, and the moment. Where the earlier event has several
-        outcomes, the one that counts is the first after that answer. Events in `besides` are not taken for those that
-        were waited for.
+        outcomes, the one that counts is the first after that answer. An event that was itself billed before the moment
+        and again after it, as `again` says, is not taken for one that was waited for.
         """
         order = self.history.terms.order
         rows: dict[object, list[Place]] = defaultdict(list)
         for place in sorted(self.by_place):
             one = self.by_place[place]
-            if place not in besides and one.event_id is not None and (order == "partition" or one.key is not None):
+            if one.event_id is not None and (order == "partition" or one.key is not None):
                 rows[(place[0], one.key) if order == "key" else place[0]].append(place)
 
         def waited(one: Input, answered: float, at: float) -> bool:
@@ -111,6 +111,8 @@ class Books:
             for place in row:
                 if place >= one.place:
                     return False
+                if any(first < at <= second for first, second in again.get(place, ())):
+                    continue
                 ends = [each.at for each in self.outcomes.get(place, ()) if each.at >= answered]
                 if (min(ends) if ends else math.inf if place not in self.outcomes else 0.0) >= at:
                     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import socket
 import struct
 from contextlib import suppress
@@ -18,6 +19,8 @@ __all__ = ["Proxy"]
 
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
+# Timers of an event loop are up to two milliseconds late: with them, jitter is no more than was asked for.
+_TIMER_SECONDS = 0.002
 
 
 class Proxy:
@@ -30,6 +33,7 @@ class Proxy:
         port: where clients connect, on 127.0.0.1; known once it has started.
         upstream: the server's host and port.
         delay_seconds: how long every byte takes, each way.
+        jitter_seconds: how much longer it takes at the most, as chance will have it, each piece in its turn.
         refusing: whether new connections are reset at once.
         swallowing: a black hole: every byte and every farewell is lost, both ways, and connections stay open.
     """
@@ -38,6 +42,7 @@ class Proxy:
         self.port = 0
         self.upstream = upstream
         self.delay_seconds = 0.0
+        self.jitter_seconds = 0.0
         self.refusing = False
         self.swallowing = False
         self.links: set[_Link] = set()
@@ -78,7 +83,7 @@ class Proxy:
 
     def mend(self) -> None:
         """Take all faults back. Connections that lost bytes, or were half closed, are reset: they cannot go on."""
-        self.delay_seconds = 0.0
+        self.delay_seconds = self.jitter_seconds = 0.0
         self.refusing = self.swallowing = False
         for link in list(self.links):
             if link.harmed:
@@ -137,9 +142,10 @@ class _Link:
         loop, other = asyncio.get_running_loop(), self.other(end)
         if self.proxy.swallowing:
             self.harmed = True
-        elif other.waiting or self.proxy.delay_seconds:
+        elif other.waiting or self.proxy.delay_seconds or self.proxy.jitter_seconds:
+            takes = self.proxy.delay_seconds + random.uniform(0, max(0.0, self.proxy.jitter_seconds - _TIMER_SECONDS))
             # Never at the same moment as what came before: the loop does not keep the order of equals.
-            other.due = max(math.nextafter(other.due, math.inf), loop.time() + self.proxy.delay_seconds)
+            other.due = max(math.nextafter(other.due, math.inf), loop.time() + takes)
             other.waiting += 1
             loop.call_at(other.due, self._deliver_late, other, data)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from consumer.kafka.source import PARTITION_FETCH_BYTES, KafkaSource
 from consumer.kafka.state import KafkaStateLog
 from consumer.kafka.unit import KafkaUnit
 from consumer.metrics import Metrics
+from consumer.moderation.tasks.notes import NotedEvidence
 from consumer.moderation.tasks.state import StateTopic
 from consumer.quota import StallGuard
 from consumer.routing import Router
@@ -97,6 +98,8 @@ class App:
                     metrics=self.metrics,
                     store=state,
                     exchange=state,
+                    notes=state,
+                    evidence=NotedEvidence(state, "packed"),
                     guard=guard,
                     reread=self._reread,
                 )
@@ -152,6 +155,8 @@ class App:
             }
             for one in (self._judging.hold.standing() if self._judging else ())
         ]
+        if self._judging is not None:
+            holds += self._judging.budgets.holds()
         if self._engine is not None:
             holds += [
                 {"reason": "position", "partition": str(partition), "meaning": why}
@@ -186,6 +191,9 @@ class App:
                 name: {"limit": one.limit, "limit_now": one.limit_now}
                 for name, one in (judging.buckets.items() if judging else ())
             },
+            "spending": judging.spending.status() if judging else {},
+            "budgets": judging.budgets.status() if judging else [],
+            "packed": judging.packed.status() if judging and judging.packed else {},
             "tasks_pending": judging.board.pending_events if judging else 0,
             "billed": [
                 {"moderation_type": kind, "currency": currency, "cost": cost, "units": units[kind,]}
@@ -259,9 +267,10 @@ class App:
             settings.shutdown,
             settings.dead_letters,
         )
+        router = Router(routes(settings))
         way = Way(
             intake=Intake(settings.mapping).event,
-            router=Router(routes(settings)),
+            router=router,
             judge=judging.judge,
             policy=policy(settings),
             topics=_topics(output),
@@ -291,16 +300,12 @@ class App:
             prepare=state.caught_up,
             proofs=guard,
             letter_limit=LetterLimit(letters.max_in_a_row, letters.max_share, letters.share_of),
+            weight=router.weight,
         )
 
     async def _watch(self, stop: asyncio.Event) -> None:
-        """Keep the gauges of the quotas, and say when the stop began."""
-        while not stop.is_set():
-            for name, bucket in self._judging.buckets.items() if self._judging else ():
-                self.metrics.gauge("quota_limit").labels(name).set(bucket.limit_now)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await stop.wait()
+        """Say when the stop began."""
+        await stop.wait()
         self._state = "draining"
         _log.info("draining", in_flight=self._engine.in_flight if self._engine else 0)
 

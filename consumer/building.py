@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.metrics import Metrics
+    from consumer.moderation.calling.purse import Purse
     from consumer.moderation.calling.transport import Transport
     from consumer.moderation.credentials import CredentialsSource
     from consumer.moderation.protocol.services import Quota
@@ -47,6 +48,9 @@ def routes(settings: EmbeddedSettings) -> tuple[Route, ...]:
                 has_text=one.when.has_text,
                 has_images=one.when.has_images,
             ),
+            weight=one.weight,
+            deadline_seconds=one.deadline_seconds,
+            on_deadline=one.on_deadline,
         )
         for one in settings.routes
     )
@@ -98,6 +102,7 @@ def moderation_client(
     metrics: Metrics,
     credentials: CredentialsSource,
     guard: Guard,
+    purse: Purse | None = None,
 ) -> ModerationClient:
     """The client of the moderation service, as configured."""
     own = settings.moderation
@@ -115,4 +120,5 @@ def moderation_client(
         clock=clock,
         metrics=metrics,
         guard=guard,
+        purse=purse,
     )

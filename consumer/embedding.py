@@ -167,7 +167,7 @@ class Moderator:
                 judged.cancel()
                 await asyncio.wait({judged})
             await judging.settled([record])
-        return Moderated(event.id, route.name, self._policy.action(judgement), judgement)
+        return Moderated(event.id, judgement.route or route.name, self._policy.action(judgement), judgement)
 
     @property
     def open(self) -> bool:
@@ -178,6 +178,11 @@ class Moderator:
     def holds(self) -> tuple[Standing, ...]:
         """Why calls wait for a person: an account that is denied, overdue or badly configured, with the remedy."""
         return () if self._judging is None else self._judging.hold.standing()
+
+    @property
+    def budgets(self) -> list[dict[str, Any]]:
+        """Each budget in its period of now: what is spent of it, and how many calls wait for the next period."""
+        return [] if self._judging is None else self._judging.budgets.status()
 
 
 class _Claim:

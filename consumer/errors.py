@@ -13,6 +13,7 @@ ModerationConsumerError
 │   ├── NotSent                no byte of it can have been read by the service
 │   │   └── Withheld             the stall guard shut while it was about to be written
 │   └── NoAnswer               it was sent, the answer never came whole: it may have been billed
+├── BudgetSpent              nothing more may be spent on it in this period, and it is not to wait for the next
 ├── LaneClosed               the event's partition was taken away; nothing more may be started for it
 ├── TaskLost                 the service does not know a submitted task any more; its result will never come
 ├── NoteRefused              the broker takes an offset, but not the note beside it
@@ -28,6 +29,7 @@ from typing import ClassVar
 
 
 __all__ = [
+    "BudgetSpent",
     "CallError",
     "ContentRefused",
     "DecodeError",
@@ -138,6 +140,10 @@ class Withheld(NotSent):
 
 class NoAnswer(CallError):
     """The request was sent and no whole answer came: the service may have judged and billed it."""
+
+
+class BudgetSpent(ModerationConsumerError):
+    """What may be spent in this period is spent, and events are not to wait for the next one."""
 
 
 class LaneClosed(ModerationConsumerError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from consumer.metric import FAST, TASKS, WHOLE, Metric
+from consumer.metrics_money import MONEY
 
 
 if TYPE_CHECKING:
@@ -20,22 +22,6 @@ PREFIX = "moderation_"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _M = TypeVar("_M", Counter, Gauge, Histogram)
-
-_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_TASKS = (0.1, 0.5, 2.0, 10.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 600.0, 3600.0, 86400.0)
-_WHOLE = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric of the catalogue. `name` is without prefix; `advice` says what to do when it looks wrong."""
-
-    name: str
-    kind: type[Counter | Gauge | Histogram]
-    help: str
-    advice: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
 
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -80,7 +66,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "Time from sending a request to the end of its answer.",
         "Grows with the vendor's latency; compare with the event latency before looking elsewhere.",
         ("operation", "service"),
-        _FAST,
+        FAST,
     ),
     Metric(
         "quota_wait_seconds",
@@ -88,7 +74,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "Time a call waited for a token of its quota.",
         "Long waits at full use mean that the account's limit is the bottleneck: have it raised.",
         ("quota",),
-        _FAST,
+        FAST,
     ),
     Metric(
         "event_seconds",
@@ -96,7 +82,14 @@ CATALOGUE: tuple[Metric, ...] = (
         "Time from reading a record to the acknowledgement of its verdict.",
         "Far above the call's latency: look at the quota wait and at retries.",
         ("route",),
-        _WHOLE,
+        WHOLE,
+    ),
+    Metric(
+        "late_events",
+        Counter,
+        "Events that were older than their route's deadline before anything was sent, by route and where they went.",
+        "Grows: the quota is too small for the traffic; look at the weights of the routes and at quota_wait_seconds.",
+        ("route", "went_to"),
     ),
     Metric(
         "retries",
@@ -120,6 +113,13 @@ CATALOGUE: tuple[Metric, ...] = (
         ("quota",),
     ),
     Metric(
+        "quota_limit_full",
+        Gauge,
+        "Calls a second that this process may send where none is refused, by quota: the account's limit or its part.",
+        "Above quota_limit for hours: something else uses the account; give each its fraction of the limits.",
+        ("quota",),
+    ),
+    Metric(
         "quota_used",
         Counter,
         "Tokens taken, by quota.",
@@ -132,7 +132,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "Time an event waited for others of its thread, before its call was submitted, by service.",
         "At threads.max_age_seconds all the time: tokens are never free, and the submit quota is the bottleneck.",
         ("service",),
-        _FAST,
+        FAST,
     ),
     Metric(
         "batched_events",
@@ -149,46 +149,51 @@ CATALOGUE: tuple[Metric, ...] = (
         ("service",),
     ),
     Metric(
-        "billed_units",
+        "cache_hits",
         Counter,
-        "Units billed by the answers received, by moderation type.",
-        "Compare with the vendor's bill by the same moderation type.",
-        ("moderation_type",),
-    ),
-    Metric(
-        "billed_cost",
-        Counter,
-        "Cost of the billed units at the configured prices, by moderation type and currency.",
-        "An estimate at list prices: discounts and plans are not in it.",
-        ("moderation_type", "currency"),
-    ),
-    Metric(
-        "billed_plan_units",
-        Counter,
-        "What a resource plan loses for the billed units, by moderation type.",
-        "Compare with the plan's balance.",
-        ("moderation_type",),
-    ),
-    Metric(
-        "bill_unknown_calls",
-        Counter,
-        "Requests that were sent and whose answer never came whole: they may have been billed.",
-        "The vendor's bill may exceed the billed units by at most these calls.",
+        "Calls that were not made since the same content had been judged before, by service.",
+        "Few, though users repeat themselves: raise cache.seconds, or look at cache.normalize.",
         ("service",),
     ),
     Metric(
-        "discarded_answers",
+        "cache_joined",
         Counter,
-        "Answers for partitions that had gone to another member, paid in vain.",
-        "Only rebalances make these.",
+        "Calls that were not made since one for the same content was under way, by service.",
+        "Many are normal where the same text is posted by many at once.",
         ("service",),
     ),
     Metric(
-        "discarded_cost",
+        "cache_misses",
         Counter,
-        "Cost of the discarded answers at the configured prices, by moderation type and currency.",
-        "Grows with each rebalance: make the drain longer, or restart less often.",
-        ("moderation_type", "currency"),
+        "Judgements that a call was made for, since their content was not known, by service.",
+        "Hits and joined calls over all three are what the cache saves; see saved_units.",
+        ("service",),
+    ),
+    Metric(
+        "cache_entries",
+        Gauge,
+        "Answers that are remembered.",
+        "Far below what is judged within cache.seconds: cache.max_bytes is the limit.",
+    ),
+    Metric(
+        "cache_bytes",
+        Gauge,
+        "Bytes that remembered answers take.",
+        "At cache.max_bytes all the time: answers are forgotten before their time; raise it if there are too few hits.",
+    ),
+    Metric(
+        "saved_units",
+        Counter,
+        "Units that were not billed since a call was not made, by what saved it and by moderation type.",
+        "With billed_units it is what would have been billed without any saving.",
+        ("how", "moderation_type"),
+    ),
+    Metric(
+        "saved_cost",
+        Counter,
+        "Cost of the saved units at the configured prices, by what saved it, moderation type and currency.",
+        "An estimate at list prices, like billed_cost.",
+        ("how", "moderation_type", "currency"),
     ),
     Metric(
         "takeovers",
@@ -202,7 +207,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "Time from an assignment of partitions until their records are let in.",
         "Over two seconds: the coordinator or the state topic is slow to answer.",
         (),
-        _WHOLE,
+        WHOLE,
     ),
     Metric(
         "tasks_pending",
@@ -216,7 +221,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "Time from submitting a multimodal task to its result, by how the result came.",
         "Polls that bring results although callbacks are configured: the callbacks do not arrive.",
         ("how",),
-        _TASKS,
+        TASKS,
     ),
     Metric(
         "tasks_given_up",
@@ -351,6 +356,20 @@ CATALOGUE: tuple[Metric, ...] = (
         ("reason",),
     ),
     Metric(
+        "breaker_state",
+        Gauge,
+        "What a service's breaker lets out: 0 all calls, 1 one at a time, 2 one after each pause since most failed.",
+        "At 2 nothing of this service is judged, and nothing is lost: look at the codes in calls.",
+        ("service",),
+    ),
+    Metric(
+        "breaker_openings",
+        Counter,
+        "Times that a service was held since most of its calls had failed.",
+        "Many in an hour: the service fails now and then; send the vendor the request ids in the log.",
+        ("service",),
+    ),
+    Metric(
         "up_since_seconds",
         Gauge,
         "When this process began to work, in seconds since the epoch.",
@@ -363,6 +382,7 @@ CATALOGUE: tuple[Metric, ...] = (
         "Two versions for long: a roll-out is stuck.",
         ("version",),
     ),
+    *MONEY,
 )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from consumer.event import Event
 
 
-__all__ = ["Route", "Router", "When"]
+__all__ = ["ANY", "Route", "Router", "When"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,37 @@ class When:
             return False
         return self.has_images is None or self.has_images == bool(event.images)
 
+    def takes_from(self, topic: str) -> bool:
+        """Whether it takes any event of this topic."""
+        return not self.topics or topic in self.topics
+
+    @property
+    def by_topic_only(self) -> bool:
+        """Whether it takes every event of the topics that it takes from."""
+        conditions = self.kinds or self.origins or self.languages
+        return not conditions and self.has_text is None and self.has_images is None
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One rule: a name for metrics and verdicts, a condition, and the services that judge what it takes.
 
-    Text goes to the route's text services, each image to its image services; the verdicts are merged.
+    Text goes to the route's text services, each image to its image services; the verdicts are merged. Where routes
+    compete for the quota, each gets its part by `weight`. An event that is older than `deadline_seconds` before
+    anything is sent for it goes the way of the route named `on_deadline`, or, where that is `review`, unjudged to a
+    person.
     """
 
     name: str
     services: tuple[str, ...]
     when: When = When()
+    weight: int = 1
+    deadline_seconds: float | None = None
+    on_deadline: str = "review"
+
+
+ANY = Route("", ())
+"""The route of calls that no event's route stands behind."""
 
 
 class Router:
@@ -69,3 +89,13 @@ class Router:
             if route.when.takes(event, topic):
                 return route
         return None
+
+    def weight(self, topic: str) -> int:
+        """The greatest weight of the routes that can take an event of this topic; 1 where none can."""
+        weight = 0
+        for route in self.routes:
+            if route.when.takes_from(topic):
+                weight = max(weight, route.weight)
+                if route.when.by_topic_only:
+                    break
+        return weight or 1

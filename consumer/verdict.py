@@ -38,6 +38,7 @@ SCHEMA = "moderation-verdict/1"
 Action = Literal["pass", "review", "block"]
 Source = Literal["service", "cache", "joined", "packed", "thread"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+_FREE: frozenset[Source] = frozenset({"cache", "joined"})
 From = Literal["text", "image", "text_in_image", "text_and_image", "library"]
 
 
@@ -136,7 +137,8 @@ class Billed:
 class Judgement:
     """What the services said of one event, before any policy. `attempts` counts requests sent, retries included.
 
-    `reason` is set where the level is unknown: why no usable answer could be had.
+    `reason` is set where the level is unknown: why no usable answer could be had. `route` names the route it was judged
+    by, where that is not the one that took the event.
     """
 
     risk_level: RiskLevel
@@ -149,10 +151,13 @@ class Judgement:
     billed: tuple[Billed, ...] = ()
     reason: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    route: str | None = None
 
 
 def merge(parts: tuple[Judgement, ...]) -> Judgement:
     """One judgement out of several of the same event: the highest risk wins, everything else is joined.
+
+    It comes from memory, or from another event's call, only if all of its parts do.
 
     Raises:
         ValueError: `parts` is empty; an event that nothing judged has no judgement.
@@ -167,8 +172,8 @@ def merge(parts: tuple[Judgement, ...]) -> Judgement:
         risk_level=max(part.risk_level for part in parts),
         services=tuple(dict.fromkeys(name for part in parts for name in part.services)),
         labels=tuple(label for part in parts for label in part.labels),
-        source=parts[0].source,
-        request_ids=tuple(one for part in parts for one in part.request_ids),
+        source=next((part.source for part in parts if part.source not in _FREE), parts[0].source),
+        request_ids=tuple(dict.fromkeys(one for part in parts for one in part.request_ids)),
         task_id=next((part.task_id for part in parts if part.task_id is not None), None),
         attempts=sum(part.attempts for part in parts),
         billed=tuple(bill for part in parts for bill in part.billed),

@@ -88,10 +88,14 @@ def test_a_moderator_that_nobody_can_replace_needs_no_proof() -> None:
         async with (
             Simulator(SimulatorSettings()) as simulator,
             Judging(settings(simulator.url), clock=SystemClock(), metrics=Metrics()) as judging,
+            asyncio.TaskGroup() as tasks,
         ):
+            running = tasks.create_task(judging.run())
+            await judging.started.wait()
             await judging.judge.judge(
                 Event("1", "comment", text="hello"), Route("all", ("ugc_moderation_byllm",)), Claim()
             )
+            running.cancel()
             return simulator.stats.requests
 
     assert asyncio.run(main()) == 1

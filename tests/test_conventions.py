@@ -16,13 +16,13 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 LAYERS = (
     {"cli", "__main__"},
     {"demo"},
-    {"app", "embedding"},
+    {"app", "embedding", "estimate"},
     {"judging"},
     {"building"},
     {"kafka", "moderation", "simulator", "intake", "admin", "callbacks"},
     {"engine", "batching"},
-    {"settings", "quota", "policy", "routing", "metrics", "logs"},
-    {"event", "record", "verdict", "errors", "clock", "runtime", "listening"},
+    {"settings", "quota", "policy", "routing", "metrics", "metrics_money", "logs"},
+    {"event", "metric", "record", "verdict", "errors", "clock", "runtime", "listening"},
 )
 # What is seen only for its words: settings know the names of services, and check the mapping they hold.
 LOOKING_UP = {("settings", "moderation"), ("settings", "intake")}

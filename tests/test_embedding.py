@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,14 +89,19 @@ def test_the_page_s_example_is_true() -> None:
 
 
 def test_an_event_is_judged_and_billed() -> None:
-    """A harmless text passes, for the price of one call; the same moderator goes on with the next event."""
+    """A harmless text passes, for the price of one call; other texts have their own, and the same text has none."""
 
     async def use(simulator: Simulator) -> None:
         async with embedded(simulator.url) as moderator:
             judged = await moderator.moderate(COMMENT)
             assert (judged.action, judged.risk_level, judged.labels) == ("pass", RiskLevel.NONE, ())
             assert [bill.units for bill in judged.billed] == [1]
-            await asyncio.gather(*(moderator.moderate(COMMENT) for _ in range(5)))
+            others = [replace(COMMENT, text=f"garden {number}") for number in range(5)]
+            await asyncio.gather(*map(moderator.moderate, others))
+            assert simulator.ledger.billed_calls == 6
+            again = await moderator.moderate(replace(COMMENT, id="2"))
+        assert (again.judgement.source, again.billed) == ("cache", ())
+        assert again.judgement.request_ids == judged.judgement.request_ids
         assert simulator.ledger.billed_calls == 6
 
     against(use)

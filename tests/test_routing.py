@@ -47,6 +47,25 @@ def test_the_first_rule_that_takes_an_event_decides() -> None:
     assert Router([general, special]).route(TEXT, "ugc") is general
 
 
+@pytest.mark.parametrize(
+    ("routes", "weight"),
+    [
+        ([], 1),
+        ([("chat", When(), 7)], 7),
+        ([("other", When(topics=frozenset({"other"})), 9)], 1),
+        ([("posts", When(kinds=frozenset({"post"})), 2), ("rest", When(), 1)], 2),
+        ([("rest", When(has_text=True), 1), ("posts", When(kinds=frozenset({"post"})), 2)], 2),
+        ([("ugc", When(topics=frozenset({"ugc"})), 1), ("rest", When(), 10)], 1),
+        ([("rest", When(), 3), ("ugc", When(topics=frozenset({"ugc"})), 10)], 3),
+    ],
+)
+def test_a_topic_weighs_what_the_heaviest_route_does_that_it_can_reach(
+    routes: list[tuple[str, When, int]], weight: int
+) -> None:
+    """Routes of other topics do not count, nor those behind one that takes all of the topic."""
+    assert Router([Route(name, ("a",), when, weight=one) for name, when, one in routes]).weight("ugc") == weight
+
+
 def test_an_event_that_no_rule_takes_has_no_route() -> None:
     """An event is not given to a service that was not meant for it."""
     assert Router([Route("posts", ("a",), When(kinds=frozenset({"post"})))]).route(TEXT, "ugc") is None

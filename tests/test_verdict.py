@@ -152,11 +152,31 @@ def test_the_highest_risk_wins_and_nothing_is_lost(parts: list[Judgement]) -> No
     assert merged.labels == tuple(label for one in parts for label in one.labels)
     assert sum(bill.cost for bill in merged.billed) == sum(bill.cost for one in parts for bill in one.billed)
     assert merged.attempts == sum(one.attempts for one in parts)
-    assert merged.request_ids == tuple(request for one in parts for request in one.request_ids)
+    assert set(merged.request_ids) == {request for one in parts for request in one.request_ids}
     assert set(merged.services) == {name for one in parts for name in one.services}
     unjudged = [one for one in parts if one.reason is not None or one.risk_level is RiskLevel.UNKNOWN]
     if len(parts) > 1:
         assert (merged.reason is None) == (not unjudged)
+
+
+def test_a_request_is_named_once() -> None:
+    """Parts that were judged by the same request name it once, in the order of the requests."""
+    parts = (part(RiskLevel.NONE, request_ids=("b", "a")), part(RiskLevel.NONE, request_ids=("a", "c")))
+    assert merge(parts).request_ids == ("b", "a", "c")
+
+
+@pytest.mark.parametrize(
+    ("sources", "merged"),
+    [
+        (["cache", "service"], "service"),
+        (["joined", "thread"], "thread"),
+        (["cache", "joined"], "cache"),
+        (["service", "cache"], "service"),
+    ],
+)
+def test_an_event_is_known_only_if_all_of_it_is(sources: list[Source], merged: Source) -> None:
+    """A verdict says that it comes from memory, or from another event's call, where nothing of it was called for."""
+    assert merge(tuple(part(RiskLevel.NONE, source=source) for source in sources)).source == merged
 
 
 def test_a_reason_outlives_a_higher_risk() -> None:

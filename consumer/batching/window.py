@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from consumer.batching.pace import Pace
 from consumer.batching.thread import Planner
 
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from consumer.event import Event
 
 
-__all__ = ["Free", "Windows"]
+__all__ = ["Tokens", "Windows"]
 
 
 K = TypeVar("K", bound="Hashable")
@@ -25,13 +26,19 @@ T = TypeVar("T")
 
 # How often an old enough window looks whether a token has become free.
 _LOOK_AGAIN_SECONDS = 0.05
+# Events that were read together come one after the other, within a breath.
+_BREATH_SECONDS = 0.005
 
 
-class Free(Protocol):
+class Tokens(Protocol):
     """A limit that can be asked whether it stands in the way; `consumer.quota.Bucket` is one."""
 
     def free(self) -> bool:
         """Whether a call could be sent now without waiting."""
+        ...
+
+    def near(self) -> bool:
+        """Whether a call would be sent within a moment: fewer than that would leave tokens unused."""
         ...
 
 
@@ -41,15 +48,24 @@ class _Window(Generic[T]):
     last_at: float
     planner: Planner = field(default_factory=Planner)
     items: list[T] = field(default_factory=list)
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Windows(Generic[K, T]):
     """Gathers items by key, and hands those of a window to `send` when it closes.
 
-    A window closes when the next event no longer fits into its call, when its first event has waited for
-    `max_age_seconds`, or when a token is free and no event came for `quiet_seconds`. Each window is a coroutine that
-    `own` makes a task of: it waits for the close and then runs `send`. Cancelled, it drops its items.
+    A window closes
+
+    - when the next event no longer fits into its call;
+    - when a token is free, and no event came within the patience: three times the usual time between two events of the
+      key, at most `quiet_seconds`. Where events come more rarely, the patience is a breath, and so there is no
+      wait while the quota is not used up;
+    - when its first event has waited for `max_age_seconds`. While no token comes near, that would gain nothing: the
+      oldest window closes when its turn at the tokens comes near, and more may join until then.
+
+    Each window is a coroutine that `own` makes a task of: it waits for the close and then runs `send`. Cancelled, it
+    drops its items.
     """
 
     def __init__(
@@ -57,7 +73,7 @@ class Windows(Generic[K, T]):
         *,
         own: Callable[[Coroutine[Any, Any, None]], object],
         send: Callable[[K, list[T]], Coroutine[Any, Any, None]],
-        tokens: Free,
+        tokens: Tokens,
         max_age_seconds: float,
         quiet_seconds: float,
         clock: Clock,
@@ -66,8 +82,9 @@ class Windows(Generic[K, T]):
         self._send = send
         self._tokens = tokens
         self._max_age_seconds = max_age_seconds
-        self._quiet_seconds = quiet_seconds
         self._clock = clock
+        self._pace: Pace[K] = Pace(quiet_seconds)
+        # Those opened first stand first.
         self._open: dict[K, _Window[T]] = {}
 
     def __len__(self) -> int:
@@ -83,38 +100,47 @@ class Windows(Generic[K, T]):
         if window is not None and not window.planner.add(len(window.items), event):
             self._close(key, window)
             window = None
+        now = self._clock.monotonic()
         if window is None:
-            now = self._clock.monotonic()
             window = _Window(now, now)
             if not window.planner.add(0, event):
                 raise ValueError("an event that no call takes whole has to be split before it joins a window")
             self._open[key] = window
             self._own(self._run(key, window))
         window.items.append(item)
-        window.last_at = self._clock.monotonic()
+        window.last_at = now
+        self._pace.came(key, now)
         if window.planner.full:
             self._close(key, window)
 
     async def _run(self, key: K, window: _Window[T]) -> None:
         try:
-            while not window.closed.is_set() and (wait := self._wait_seconds(window)) > 0:
+            while not window.closed and (wait := self._wait_seconds(key, window)) > 0:
+                window.stirred.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
-                        await window.closed.wait()
+                        await window.stirred.wait()
         finally:
             self._close(key, window)
         await self._send(key, window.items)
 
-    def _wait_seconds(self, window: _Window[T]) -> float:
+    def _wait_seconds(self, key: K, window: _Window[T]) -> float:
         """How long until there is something to decide; 0 where it is decided that the window closes."""
         now = self._clock.monotonic()
         old_in = window.opened_at + self._max_age_seconds - now
-        quiet_in = window.last_at + self._quiet_seconds - now
-        if old_in <= 0 or (quiet_in <= 0 and self._tokens.free()):
+        if old_in <= 0:
+            oldest = next(iter(self._open.values()))
+            return 0 if window is oldest and self._tokens.near() else _LOOK_AGAIN_SECONDS
+        quiet_in = window.last_at + max(_BREATH_SECONDS, self._pace.patience_seconds(key)) - now
+        if quiet_in <= 0 and self._tokens.free():
             return 0
         return min(old_in, quiet_in if quiet_in > 0 else _LOOK_AGAIN_SECONDS)
 
     def _close(self, key: K, window: _Window[T]) -> None:
-        window.closed.set()
+        window.closed = True
+        window.stirred.set()
         if self._open.get(key) is window:
             del self._open[key]
+            if self._open:
+                # It may be the turn of the next oldest.
+                next(iter(self._open.values())).stirred.set()

@@ -30,6 +30,7 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "run": _Entry("consumer.cli.run:command", "Read events, have them judged, write verdicts."),
     "check": _Entry("consumer.cli.check:command", "Say what a configuration does, and whether it can work."),
+    "estimate": _Entry("consumer.cli.estimate:command", "Say what records would cost, without a call."),
     "dead-letters": _Entry("consumer.cli.dead_letters:command", "Look at what failed, and have it moderated again."),
     "simulate": _Entry("consumer.cli.simulate:command", "Be a moderation service on this machine."),
     "demo": _Entry("consumer.cli.demo:command", "See it all work: broker, service, events and a live view."),

@@ -58,6 +58,7 @@ def condition(when: When) -> str:
 def outlook(settings: Settings) -> Outlook:
     """Route one event of every sort and see which way it goes, and whether anything in it would go unjudged."""
     router = Router(routes(settings))
+    named = {route.name: route for route in router.routes}
     services = resolve(settings.moderation.services)
     by_kind: dict[str, tuple[str, ...]] = {}
     notes: list[str] = []
@@ -69,11 +70,16 @@ def outlook(settings: Settings) -> Outlook:
                 notes.append(f"no route takes {words}: dead letters")
                 continue
             taken[route.name] = None
-            reason = _unjudged(event, route, services)
-            if reason:
-                notes.append(f"route {route.name} cannot judge {words} ({reason}): dead letters")
+            ways = [(route, words)]
+            if route.deadline_seconds is not None and route.on_deadline in named:
+                ways.append((named[route.on_deadline], f"late {words}"))
+            for one, which in ways:
+                reason = _unjudged(event, one, services)
+                if reason:
+                    notes.append(f"route {one.name} cannot judge {which} ({reason}): dead letters")
         by_kind[kind] = tuple(taken)
     used = {name for names in by_kind.values() for name in names}
+    used |= {route.on_deadline for route in router.routes if route.name in used and route.deadline_seconds is not None}
     notes += [
         f"route {route.name} is never taken: those before it take all of it"
         for route in router.routes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from consumer.engine.letters import Letter
 
 
-__all__ = ["STAGES", "Filter", "filters", "run_quietly"]
+__all__ = ["STAGES", "Filter", "filters", "moment", "run_quietly"]
 
 
 STAGES = ("decode", "map", "route", "moderate", "deliver", "record")
@@ -49,7 +49,7 @@ class Filter:
         )
 
 
-def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """A day or a time, in UTC unless it says otherwise, as milliseconds since the epoch."""
     if value is None:
         return None
@@ -75,9 +75,9 @@ def filters(command: Callable[..., T]) -> Callable[..., T]:
     @click.option("--topic", multiple=True, help="The topic that the original came from.")
     @click.option("--key", help="The original's key, as text.")
     @click.option(
-        "--since", metavar="TIME", callback=_moment, help="From this time on: 2026-01-31 or 2026-01-31T08:00, in UTC."
+        "--since", metavar="TIME", callback=moment, help="From this time on: 2026-01-31 or 2026-01-31T08:00, in UTC."
     )
-    @click.option("--until", metavar="TIME", callback=_moment, help="Before this time.")
+    @click.option("--until", metavar="TIME", callback=moment, help="Before this time.")
     @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N of them.")
     @functools.wraps(command)
     def with_filter(

@@ -40,6 +40,8 @@ _log = structlog.get_logger(__name__)
 
 # A commit that notes where lanes start is tried again after so long, until it is done or the lanes are gone.
 _RETRY_SECONDS = 0.2
+# So long is waited for records of some lanes while others are full.
+_LEFT_OUT_POLL_SECONDS = 0.05
 # So many records may have been done since the last commit when the process died, and are not known to be harmless.
 _SINCE_A_COMMIT = 1000
 
@@ -60,6 +62,7 @@ class Engine:
         prepare: Awaited in each takeover, after earlier owners were fenced and before anything is read.
         proofs: Told of each fenced write that succeeds.
         letter_limit: Says when dead letters are too many.
+        weight: The weight of a topic: its part of the turns while others wait, too.
     """
 
     def __init__(
@@ -77,8 +80,10 @@ class Engine:
         prepare: Callable[[], Awaitable[None]] | None = None,
         proofs: Proofs | None = None,
         letter_limit: LetterLimit | None = None,
+        weight: Callable[[str], int] = lambda _: 1,
     ) -> None:
         self._source = source
+        self._weight = weight
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
@@ -156,7 +161,7 @@ class Engine:
     def assigned(self, partitions: Collection[Partition]) -> None:
         """These partitions are ours: closed lanes now, opened when their positions are known."""
         self._epoch += 1
-        lanes = [Lane(partition, self._epoch) for partition in partitions]
+        lanes = [Lane(each, self._epoch, weight=self._weight(each.topic)) for each in partitions]
         for lane in lanes:
             self._window.follow(lane)
             self.lanes[lane.partition] = lane
@@ -267,6 +272,9 @@ class Engine:
                             await window.room.wait()
                         continue
             patience = self._limits.poll_seconds if ready else self._limits.idle_poll_seconds
+            if ready and not all(map(window.has_room, self._open_lanes())):
+                # Lanes of another weight are full: they must not run dry while these have nothing.
+                patience = min(patience, _LEFT_OUT_POLL_SECONDS)
             polled = await self._source.poll(ready, patience)
             self.turned_at = self._clock.monotonic()
             for partition, records in polled.items():
@@ -295,7 +303,7 @@ class Engine:
         # A pause ends when a record that waits finds out that it may: where none does, one lane has to bring some.
         if (paused and window.held) or not window.has_room():
             return []
-        lanes = self._open_lanes()
+        lanes = [lane for lane in self._open_lanes() if window.has_room(lane)]
         room = 1 if paused else max(1, (limits.memory_budget_bytes - window.held_bytes) // limits.fetch_bytes)
         if len(lanes) > room:
             self._turn = (self._turn + room) % len(lanes)

@@ -154,12 +154,16 @@ class Lane:
         "suspect_since",
         "tracker",
         "waiting",
+        "weight",
         "works",
     )
 
-    def __init__(self, partition: Partition, epoch: int, parking: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, partition: Partition, epoch: int, parking: Callable[[int], None] = lambda _: None, *, weight: int = 1
+    ) -> None:
         self.partition = partition
         self.epoch = epoch
+        self.weight = weight
         self.parking = parking
         self.state = LaneState.CLOSED
         self.tracker = OffsetTracker(0)

@@ -85,6 +85,7 @@ class Way:
                 raise RouteError(f"no route takes an event of kind {event.kind!r} and origin {event.origin!r}")  # noqa: TRY301  # the one place that makes dead letters
             route_name = route.name
             judgement = await self._judge.judge(event, route, work)
+            route_name = judgement.route or route.name
             action = self._policy.action(judgement)
             verdict = Verdict(
                 event_id=event.id,

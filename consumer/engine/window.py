@@ -57,7 +57,7 @@ class Window:
         self._metrics = metrics
         self._clock = clock
         self._letter_limit = letter_limit
-        self._turns = Turns(dropped=self._let_go, stalled=self._stalled)
+        self._turns = Turns(limits.max_in_flight, dropped=self._let_go, stalled=self._stalled)
         self._order = Order(limits.ordering)
         self._workers: set[asyncio.Task[None]] = set()
         self._parked = 0
@@ -89,13 +89,14 @@ class Window:
     # Taking in
 
     def follow(self, lane: Lane) -> None:
-        """Hear when records of this lane are parked."""
+        """This lane is ours: hear when records of it are parked, and keep room for those of great weight."""
         lane.parking = partial(self._parking, lane)
+        self._turns.follow(lane)
 
-    def has_room(self) -> bool:
-        """Whether more records may be read."""
+    def has_room(self, lane: Lane | None = None) -> bool:
+        """Whether more records may be read, of this lane or of any."""
         limits = self._limits
-        return self._turns.startable < limits.max_in_flight and (
+        return self._turns.has_room(lane) and (
             self.held == 0 or self.held_bytes + limits.fetch_bytes <= limits.memory_budget_bytes
         )
 
@@ -132,20 +133,10 @@ class Window:
         work: Work | None = None
         try:
             while (work := self._next()) is not None:
-                if self._turns.startable < self._limits.max_in_flight:
-                    self.room.set()
-                if work.record.value is None and self._limits.skip_null:
-                    self._tally.skipped(work.record.partition.topic)
-                    self.finished(work)
-                    continue
-                self._order.enter(work)
-                work.task = asyncio.current_task()
                 try:
-                    outcome = await self._judged(work)
-                except LaneClosed:
-                    self.released(work)
-                    continue
-                await self._leave(work, outcome)
+                    await self._work_on(work)
+                finally:
+                    self._turns.takes_room(work.lane, -1)
         except asyncio.CancelledError:
             # Either this record was given up with its lane, or everything stops.
             if work is None or work.lane.state is LaneState.OPEN:
@@ -155,7 +146,24 @@ class Window:
     def _next(self) -> Work | None:
         if self.care.taken and self.in_flight > 0:
             return None
-        return self._turns.next()
+        work = self._turns.next()
+        if not self.room.is_set() and self._turns.has_room():
+            self.room.set()
+        return work
+
+    async def _work_on(self, work: Work) -> None:
+        if work.record.value is None and self._limits.skip_null:
+            self._tally.skipped(work.record.partition.topic)
+            self.finished(work)
+            return
+        self._order.enter(work)
+        work.task = asyncio.current_task()
+        try:
+            outcome = await self._judged(work)
+        except LaneClosed:
+            self.released(work)
+            return
+        await self._leave(work, outcome)
 
     async def _judged(self, work: Work) -> Outcome:
         if work.condemned:
@@ -202,6 +210,7 @@ class Window:
     def _parking(self, lane: Lane, change: int) -> None:
         """A record was parked, or its wait is over: the window has room for one more, or one less."""
         self._parked += change
+        self._turns.takes_room(lane, -change)
         if change > 0:
             self.resume(lane)
             self.start_workers()
@@ -272,6 +281,7 @@ class Window:
             for work in list(lane.works):
                 self._release(work)
         self._order.close(set(lanes))
+        self._turns.forget(lanes)
 
     def _release(self, work: Work) -> None:
         if work not in work.lane.works:

@@ -31,7 +31,7 @@ from consumer.kafka.producers import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from consumer.quota.guard import Guard
     from consumer.record import OutRecord
@@ -74,6 +74,8 @@ class KafkaSink:
         compression: How batches are compressed.
         stop_seconds: How long the last records may take to be acknowledged when it is stopped.
         guard: While it is shut, nothing is sent to the brokers: what was handed over waits.
+        partitioner: Which partition a key goes to, of all there are and those that can be written to; by the hash of
+            the key when not given.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class KafkaSink:
         compression: str = "none",
         stop_seconds: float = 2.0,
         guard: Guard | None = None,
+        partitioner: Callable[[bytes, Sequence[int], Sequence[int]], int] | None = None,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
@@ -92,6 +95,7 @@ class KafkaSink:
         self._compression = compression
         self._stop_seconds = stop_seconds
         self._guard = guard
+        self._more: dict[str, Any] = {} if partitioner is None else {"partitioner": partitioner}
         self._limits: dict[str, int] = {}
         self._options: dict[str, Any] = {}
         self._producer: Any = None
@@ -179,7 +183,7 @@ class KafkaSink:
         self._fail_all(Stuck("stopped before the broker acknowledged it"))
 
     async def _start_producer(self) -> None:
-        self._producer = new_producer(self._options, limits=self._limits, compression=self._compression)
+        self._producer = new_producer(self._options, limits=self._limits, compression=self._compression, **self._more)
         await self._producer.start()
         if self._guard is not None:
             obey(self._producer, self._guard)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 
 from consumer.errors import StartError, Stuck
 from consumer.kafka.connection import FORBIDDEN, client_options, close_within, connect
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.state_topic import made, name_for
+from consumer.moderation.tasks.records import is_note
 from consumer.moderation.tasks.state import StateRecord
 from consumer.record import OutRecord
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from consumer.settings.models import Kafka, State
 
 
-__all__ = ["KafkaStateLog"]
+__all__ = ["KafkaStateLog", "partition_of"]
 
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +54,8 @@ SAY_SECONDS: Final = 5.0
 # For how long a topic that was just made may be unknown to some brokers.
 MADE_SECONDS: Final = 10.0
 
+_by_hash = DefaultPartitioner()
+
 
 class KafkaStateLog:
     """The state topic of one group: written by an idempotent producer of its own, read without a group.
@@ -69,10 +73,13 @@ class KafkaStateLog:
         self._kafka = kafka
         self._state = state
         self._stop_seconds = stop_seconds
-        self._sink = KafkaSink(kafka, {self.topic}, setting="state.topic", stop_seconds=stop_seconds)
+        self._sink = KafkaSink(
+            kafka, {self.topic}, setting="state.topic", stop_seconds=stop_seconds, partitioner=partition_of
+        )
         self._partitions: list[TopicPartition] = []
         self._consumer: Any = None
         self._positions: dict[int, int] = {}
+        self._next: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._asked_at = 0.0
         self._moved_at = 0.0
@@ -135,11 +142,7 @@ class KafkaStateLog:
             await asyncio.sleep(RETRY_SECONDS)
             return []
         await self._note_positions(batches)
-        return [
-            StateRecord(record.key, record.value, record.timestamp / 1000)
-            for records in batches.values()
-            for record in records
-        ]
+        return [self._taken(record) for records in batches.values() for record in records]
 
     def positions(self) -> Mapping[int, int]:
         """Up to where each partition was read: past what `read` has returned, and past what is no record."""
@@ -201,6 +204,7 @@ class KafkaStateLog:
             if not self._positions:
                 starts = await consumer.beginning_offsets(self._partitions)
                 self._positions = {partition.partition: offset for partition, offset in starts.items()}
+                self._next = dict(self._positions)
             for partition in self._partitions:
                 consumer.seek(partition, self._positions[partition.partition])
         except BaseException:
@@ -243,6 +247,12 @@ class KafkaStateLog:
         if self._positions != before:
             self._moved_at = time.monotonic()
 
+    def _taken(self, record: Any) -> StateRecord:
+        # The position is no measure of what is missing: it moves on past what is not there.
+        expected = self._next[record.partition]
+        self._next[record.partition] = record.offset + 1
+        return StateRecord(record.key, record.value, record.timestamp / 1000, record.offset != expected)
+
     async def _ask(self) -> Mapping[int, int]:
         if self._consumer is None:
             raise TimeoutError("not connected")
@@ -251,3 +261,11 @@ class KafkaStateLog:
         self._asked_at = time.monotonic()
         self._ends = {partition.partition: end for partition, end in ends.items()}
         return self._ends
+
+
+def partition_of(key: bytes, partitions: Sequence[int], available: Sequence[int]) -> int:
+    """Where a record goes: notes into the first partition, whatever their number, all else by the hash of its key."""
+    if is_note(key):
+        return min(partitions)
+    found: int = _by_hash(key, partitions, available)
+    return found

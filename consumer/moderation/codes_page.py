@@ -58,6 +58,10 @@ Only where HTTP says that a request failed is a code 200 not believed.
 
 **Nothing is lost for any of these**: an event ends as a verdict or as a dead letter. A *hold* means that calls wait,
 one of them is tried every `moderation.hold_probe_seconds`, and readiness, the metric `holding` and the log say why.
+
+Of an outage nothing comes but waiting. A try that fails counts against its event fully where nine of ten other calls of
+the service are answered, less the more of them fail, and not at all where none is answered. Where most of a service's
+calls fail it is held, too (`failing`): see [the quota and the breaker](quota.md).
 """
 _SERVICE = """\
 ## Codes of the service

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from consumer.engine.ports import Claim
     from consumer.event import Event
-    from consumer.moderation.calling.client import ModerationClient
+    from consumer.moderation.caller import Caller
     from consumer.moderation.protocol.requests import Call
     from consumer.moderation.protocol.services import Service
     from consumer.moderation.tasks.task import Place
     from consumer.moderation.thread_judge import ThreadJudge
+    from consumer.record import Record
     from consumer.routing import Route
 
 
@@ -43,14 +44,14 @@ class ServiceJudge:
 
     def __init__(
         self,
-        client: ModerationClient,
+        caller: Caller,
         services: Mapping[str, Service],
         threads: ThreadJudge | None = None,
         *,
         place: Callable[[Event], Awaitable[Event]] | None = None,
         referer: str | None = None,
     ) -> None:
-        self._client = client
+        self._caller = caller
         self._services = services
         self._threads = threads
         self._place = place
@@ -64,19 +65,32 @@ class ServiceJudge:
             raise RouteError(f"route {route.name} names a service that nobody knows: {error}") from None
         tasks = [service for service in services if service.media == "multimodal"]
         results = [
-            (service.name, await or_refused(self._by_task(event, service, claim, _scope(route, number, service))))
+            (
+                service.name,
+                await or_refused(self._by_task(event, service, claim, route, _scope(route, number, service))),
+            )
             for number, service in enumerate(tasks)
         ]
         rest = beside_tasks(event, services)
         if rest is None:
             return joined(results)
         if not results:
-            return joined(await self._by_calls(rest, services, claim))
-        beside = await or_refused(self._by_calls(rest, services, claim))
+            return joined(await self._by_calls(rest, services, claim, route))
+        beside = await or_refused(self._by_calls(rest, services, claim, route))
         if isinstance(beside, ContentRefused):
             names = ", ".join(service.name for service in services if service not in tasks)
             beside = [(names, beside)]
         return joined([*results, *beside])
+
+    def submitted(self, route: Route, record: Record) -> bool:
+        """Whether a task of this route was submitted for this record before, maybe by another process."""
+        if self._threads is None:
+            return False
+        known = [self._services[name] for name in route.services if name in self._services]
+        tasks = [service for service in known if service.media == "multimodal"]
+        return any(
+            self._threads.submitted(record, _scope(route, number, service)) for number, service in enumerate(tasks)
+        )
 
     async def forget(self, places: Collection[Place]) -> None:
         """The verdicts of the records at these places are committed: nothing more of them is needed."""
@@ -84,20 +98,20 @@ class ServiceJudge:
             await self._threads.forget(places)
 
     async def _by_calls(
-        self, event: Event, services: Sequence[Service], claim: Claim
+        self, event: Event, services: Sequence[Service], claim: Claim, route: Route
     ) -> list[tuple[str, Judgement | ContentRefused]]:
         if self._place is not None:
             event = await self._place(event)
         needed = calls(event, services, referer=self._referer)
         if len(needed) == 1:
-            return [(needed[0].service.name, await self._client.call(needed[0], claim))]
-        answers = await together(self._client.call(call, claim) for call in needed)
+            return [(needed[0].service.name, await self._caller.call(needed[0], claim, route=route))]
+        answers = await together(self._caller.call(call, claim, route=route) for call in needed)
         return list(_by_service(needed, answers))
 
-    async def _by_task(self, event: Event, service: Service, claim: Claim, scope: str) -> Judgement:
+    async def _by_task(self, event: Event, service: Service, claim: Claim, route: Route, scope: str) -> Judgement:
         if self._threads is None:
             raise RouteError(f"{service.name} judges by tasks, and there is nobody here to wait for them")
-        return await self._threads.judge(event, service, claim, scope)
+        return await self._threads.judge(event, service, claim, scope, route=route)
 
 
 def beside_tasks(event: Event, services: Sequence[Service]) -> Event | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from consumer.moderation.protocol.answers import member
@@ -11,14 +11,17 @@ from consumer.verdict import Judgement, RiskLevel
 
 
 if TYPE_CHECKING:
-    from consumer.batching.thread import Path
+    from collections.abc import Sequence
+
+    from consumer.batching.thread import Batch, Path
     from consumer.moderation.calling.client import Submitted
     from consumer.moderation.protocol.responses import Answer
+    from consumer.moderation.protocol.services import Service
     from consumer.moderation.tasks.task import Task
-    from consumer.verdict import Source
+    from consumer.verdict import Billed, Source
 
 
-__all__ = ["Share", "no_task", "share_judgement"]
+__all__ = ["Share", "no_task", "share_judgement", "spared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,16 @@ def no_task(service: str, submitted: Submitted, *, company: bool, pays: bool) ->
         billed=submitted.billed if pays else (),
         reason=submitted.reason,
     )
+
+
+def spared(service: Service, batch: Batch, billed: Sequence[Billed]) -> list[Billed]:
+    """What the events of a call would have cost more, one by one: each pays for its own started thousand characters."""
+    alone = sum(-(-part.characters // 1_000) for part in batch.parts)
+    return [
+        replace(line, units=alone - line.units, cost=line.cost / line.units * (alone - line.units))
+        for line in billed
+        if line.moderation_type == service.moderation_type and alone > line.units
+    ]
 
 
 def _source(*, company: bool) -> Source:

@@ -12,8 +12,10 @@ from consumer.batching.window import Windows
 from consumer.errors import ContentRefused, LaneClosed
 from consumer.moderation.joined import joined, or_refused, together
 from consumer.moderation.protocol.multimodal import prepared, submission
-from consumer.moderation.shares import Share, no_task, share_judgement
+from consumer.moderation.savings import Savings
+from consumer.moderation.shares import Share, no_task, share_judgement, spared
 from consumer.moderation.tasks.task import Place, Task, fingerprint
+from consumer.routing import ANY
 
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from consumer.batching.thread import Batch
-    from consumer.batching.window import Free
+    from consumer.batching.window import Tokens
     from consumer.clock import Clock
     from consumer.engine.ports import Claim
     from consumer.event import Event
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from consumer.moderation.protocol.responses import Answer
     from consumer.moderation.protocol.services import Service
     from consumer.moderation.tasks.seeds import CallbackAddresses
+    from consumer.record import Record
+    from consumer.routing import Route
     from consumer.settings.models import Tasks, Threads
     from consumer.verdict import Judgement
 
@@ -42,7 +46,7 @@ __all__ = ["Board", "Submits", "ThreadJudge"]
 class Submits(Protocol):
     """Has calls accepted as tasks; `consumer.moderation.calling.client.ModerationClient` does."""
 
-    async def submit(self, call: Call, claims: Sequence[Stake]) -> Submitted:
+    async def submit(self, call: Call, claims: Sequence[Stake], *, route: Route = ANY) -> Submitted:
         """Have one call accepted; raises ContentRefused or LaneClosed."""
         ...
 
@@ -78,6 +82,7 @@ class _Seat:
     event: Event
     claim: Claim
     mark: str
+    route: Route
     came_at: float
     outcome: asyncio.Future[Share | Judgement]
     on_wire: int = 0
@@ -140,7 +145,7 @@ class ThreadJudge:
         client: Submits,
         board: Board,
         *,
-        tokens: Free,
+        tokens: Tokens,
         threads: Threads,
         tasks: Tasks,
         clock: Clock,
@@ -159,6 +164,7 @@ class ThreadJudge:
         self._wait_seconds = metrics.histogram("batch_wait_seconds")
         self._events = metrics.counter("batched_events")
         self._resumed = metrics.counter("tasks_resumed")
+        self._savings = Savings(metrics)
         self._gathers = threads.max_age_seconds > 0
         self._group: asyncio.TaskGroup | None = None
         self._stopped = False
@@ -188,7 +194,7 @@ class ThreadJudge:
         self._group, self._stopped = None, True
         return await self._stack.__aexit__(kind, error, trace)
 
-    async def judge(self, event: Event, service: Service, claim: Claim, scope: str) -> Judgement:
+    async def judge(self, event: Event, service: Service, claim: Claim, scope: str, *, route: Route = ANY) -> Judgement:
         """Judge one event by one multimodal service.
 
         An event that no call takes whole is judged by several of its own. When cancelled it waits no longer; what it
@@ -198,7 +204,8 @@ class ThreadJudge:
             event: what to judge.
             service: the multimodal service.
             claim: the event's claim. It is parked while the result is waited for.
-            scope: the route's name; what an event's task was remembered under is found again under it.
+            scope: what the event's task is remembered under, and found again: the route's name.
+            route: the event's route. A call of several events goes by the route of the first.
 
         Raises:
             RouteError: there is nothing to judge.
@@ -210,26 +217,34 @@ class ThreadJudge:
         event = prepared(event, service)
         pieces = [part for batch in plan([event]) for part in batch.parts]
         if len(pieces) == 1:
-            found = [await or_refused(self._submitted(event, service, claim, scope))]
+            found = [await or_refused(self._submitted(event, service, claim, scope, route))]
         else:
             parts = [replace(event, title="", text=one.text, images=one.images, thread=None) for one in pieces]
             found = await together(
-                self._submitted(part, service, claim, f"{scope}#{number}") for number, part in enumerate(parts)
+                self._submitted(part, service, claim, f"{scope}#{number}", route) for number, part in enumerate(parts)
             )
         return joined([(service.name, one) for one in await self._results(found, claim)])
+
+    def submitted(self, record: Record, scope: str) -> bool:
+        """Whether a task was submitted for this record, or for its first part where no call takes all of it."""
+        place = Place.of(record)
+        marks = (fingerprint(record, one, self._group_id) for one in (scope, f"{scope}#0"))
+        return any(self._board.find(place, mark) is not None for mark in marks)
 
     async def forget(self, places: Collection[Place]) -> None:
         """The verdicts of the records at these places are committed: their tasks are needed no more."""
         await self._board.forget(places)
 
-    async def _submitted(self, event: Event, service: Service, claim: Claim, scope: str) -> Share | Judgement:
+    async def _submitted(
+        self, event: Event, service: Service, claim: Claim, scope: str, route: Route
+    ) -> Share | Judgement:
         """The event's share in a task that was submitted now, or before a restart; or why it could not be."""
         mark = fingerprint(claim.record, scope, self._group_id)
         known = self._board.find(Place.of(claim.record), mark)
         if known is not None:
             self._resumed.labels(known.service).inc()
             return Share(known, tuple(dict.fromkeys((known.path, known.last_path or known.path))))
-        seat = _Seat(event, claim, mark, self._clock.monotonic(), asyncio.get_running_loop().create_future())
+        seat = _Seat(event, claim, mark, route, self._clock.monotonic(), asyncio.get_running_loop().create_future())
         self._seats.add(seat)
         try:
             if service.threads and self._gathers and event.thread is not None:
@@ -292,7 +307,7 @@ class ThreadJudge:
             batch = plan([seat.event for seat in seats])[0]
             aboard, later = seats[: len(batch.parts)], seats[len(batch.parts) :]
             try:
-                submitted = await self._client.submit(self._call(service, batch, aboard), aboard)
+                submitted = await self._client.submit(self._call(service, batch, aboard), aboard, route=aboard[0].route)
             except LaneClosed:
                 if all(seat.stays() for seat in aboard):
                     raise
@@ -342,6 +357,7 @@ class ThreadJudge:
         ]
         await self._board.add(tasks)
         self._events.labels(service.name).inc(len(tasks))
+        self._savings.add("thread", spared(service, batch, submitted.billed))
         for seat, task in zip(aboard, tasks, strict=True):
             seat.give(Share(task, paths))
 

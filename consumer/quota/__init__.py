@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from consumer.quota.breaker import Breaker
 from consumer.quota.bucket import Bucket
 from consumer.quota.guard import Guard, OpenGuard, StallGuard
 
 
-__all__ = ["Bucket", "Guard", "OpenGuard", "StallGuard"]
+__all__ = ["Breaker", "Bucket", "Guard", "OpenGuard", "StallGuard"]

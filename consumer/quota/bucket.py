@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
+
+from consumer.quota.fair import FairQueue
+from consumer.quota.wire import expect
 
 
 if TYPE_CHECKING:
@@ -24,15 +28,23 @@ _SHRINK = 0.7
 # Calls that were on the wire together are refused together: that is one lesson, not many.
 _ONE_LESSON_SECONDS = 1.0
 _RECOVERY_SECONDS = 60.0
+# Those who wait for so long at most use every token, however seldom the others behind them look.
+_NEAR_SECONDS = 0.1
 _NEVER = float("-inf")
 
 
 class Bucket:
-    """At most `limit` sends in any 1 s + `jitter_seconds`, first come, first served.
+    """At most `limit` sends in any 1 s + `jitter_seconds`.
+
+    Flows that compete get their parts of them by weight, and none more than a token too few; within a flow it is first
+    come, first served. Who finds a token free takes it, whatever its weight.
 
     While work waits, `limit / (1 + jitter_seconds)` calls a second are sent: no sender that must never be refused can
     do more, since the network may bunch up all sends of such a window into one second of the service. Refusals shrink
     the limit at once by 30 % and it grows back within a minute.
+
+    A token counts from when it was taken, or from when its request was written if that is later: what a busy loop or a
+    new connection keeps back on its way to the wire meets no other call there.
 
     Where several processes share a limit, each is handed out its part of the tokens with `hand_out`. A part that grows
     does so `window_seconds` later, since who had those tokens may just have used them.
@@ -46,8 +58,8 @@ class Bucket:
         self.window_seconds = _WINDOW_SECONDS + jitter_seconds
         """Sends that lie so far apart can never be counted into the same second by the service."""
         self._clock = clock
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        # Who waits sleeps until its event is set. It is set for one of them at a time: that one waits for the token.
+        self._queue: FairQueue[asyncio.Event] = FairQueue()
         self._sent: deque[float] = deque(maxlen=limit)
         self._paced_at = _NEVER
         self._share = 1.0
@@ -63,6 +75,11 @@ class Bucket:
         age = self._clock.monotonic() - self._shrunk_at
         # The share was made from whole tokens: a little more than nothing is added for what division lost of them.
         return min(self.limit, max(1, int(self.limit * (self._share + age * (1 - _SHRINK) / _RECOVERY_SECONDS) + 1e-9)))
+
+    @property
+    def rate_now(self) -> float:
+        """Calls a second that can be sent for long."""
+        return self.limit_now / self.window_seconds
 
     def hand_out(self, limit: int) -> None:
         """Use so many tokens from now on; with none, whoever asks for one waits. What was sent before counts on.
@@ -84,29 +101,59 @@ class Bucket:
 
     def free(self) -> bool:
         """Whether a token could be taken now without waiting."""
-        return not self._waiting and self._due() <= self._clock.monotonic()
+        return not self._queue and self._due() <= self._clock.monotonic()
 
-    async def acquire(self) -> float:
+    def near(self) -> bool:
+        """Whether whoever asks now has a token within a moment; were nobody let in to wait, tokens would lapse."""
+        return len(self._queue) <= max(1.0, _NEAR_SECONDS * self.limit_now)
+
+    async def acquire(self, flow: str = "", weight: int = 1) -> float:
         """Take one token, waiting for it if need be; the send must follow at once. Returns the seconds waited.
 
-        When cancelled while waiting, no token is taken and the next in line goes on.
+        While others wait, this one's flow gets its part by `weight`. When cancelled while waiting, no token is taken,
+        it costs its flow nothing, and the next in line goes on.
+
+        Raises:
+            ValueError: it would have to wait, and the weight is less than one.
         """
         asked_at = now = self._clock.monotonic()
-        if not self._waiting and self._due() <= now:
+        queue = self._queue
+        if not queue and self._due() <= now:
             self._take(now)
             return 0.0
-        self._waiting += 1
+        turn = asyncio.Event()
+        if not queue:
+            turn.set()
+        queue.push(turn, flow, weight)
         try:
-            async with self._turn:
-                while (wait := self._due() - (now := self._clock.monotonic())) > 0:
-                    if self.limit:
-                        await self._clock.sleep(wait)
-                    else:
-                        await self._any.wait()
-                self._take(now)
+            now = await self._comes(turn)
+        except BaseException:
+            queue.remove(turn, flow)
+            raise
+        else:
+            queue.pop()
+            self._take(now)
         finally:
-            self._waiting -= 1
+            if turn.is_set() and queue:
+                queue.first().set()
         return now - asked_at
+
+    async def _comes(self, turn: asyncio.Event) -> float:
+        """Return when there is a token and it is this one's turn; the time of it."""
+        while True:
+            await turn.wait()
+            wait = self._due() - (now := self._clock.monotonic())
+            if wait > 0:
+                if self.limit:
+                    await self._clock.sleep(wait)
+                else:
+                    await self._any.wait()
+            elif (first := self._queue.first()) is turn:
+                return now
+            else:
+                # One that came later goes before this one. It takes the token at the time at which it sends.
+                turn.clear()
+                first.set()
 
     def throttled(self) -> None:
         """The service refused a call for the quota: allow fewer from now on."""
@@ -119,6 +166,18 @@ class Bucket:
     def _take(self, now: float) -> None:
         self._sent.append(now)
         self._paced_at = max(self._paced_at + _PACE * self.window_seconds / self.limit_now, now - _CATCH_UP_SECONDS)
+        expect(partial(self._left, now))
+
+    def _left(self, taken_at: float) -> None:
+        """The request with the token of this time has left only now: a busy loop or a new connection kept it back."""
+        sent = self._sent
+        later: list[float] = []
+        while sent and sent[-1] > taken_at:
+            later.append(sent.pop())
+        if sent and sent[-1] == taken_at:
+            sent.pop()
+        sent.extend(reversed(later))
+        sent.append(self._clock.monotonic())
 
     def _due(self) -> float:
         limit = self.limit_now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from consumer.errors import SettingsError
 from consumer.settings.nodes import DEFAULT, Path, Place, Problem, dotted
@@ -181,6 +182,59 @@ def _route_services(settings: Settings, where: _Places) -> Iterator[Problem]:
                 yield where.problem((("routes", index, "services", position),), f"there is no service '{name}'{hint}")
 
 
+def _packed(settings: Settings, where: _Places) -> Iterator[Problem]:
+    from consumer.moderation.packable import why_not  # noqa: PLC0415  # the part stands beside us, not below us
+    from consumer.moderation.protocol.services import resolve  # noqa: PLC0415  # the same
+
+    own = settings.moderation.services
+    with suppress(SettingsError):
+        services = resolve(own)
+        for position, name in enumerate(settings.packed.services):
+            at = ("packed", "services", position)
+            if name not in services:
+                yield where.problem((at,), f"there is no service '{name}'{meant(name, services)}")
+            elif (why := why_not(services[name], own)) is not None:
+                yield where.problem((at,), f"texts of '{name}' are never packed: {why}")
+
+
+def _route_deadlines(settings: Settings, where: _Places) -> Iterator[Problem]:
+    names = [route.name for route in settings.routes]
+    deadlines = {route.name: route.deadline_seconds for route in settings.routes}
+    for index, route in enumerate(settings.routes):
+        at = ("routes", index, "on_deadline")
+        if where.given(at) and route.deadline_seconds is None:
+            yield where.problem((at,), "there is no deadline_seconds beside it, so nothing is ever late")
+        if route.on_deadline == "review":
+            continue
+        if route.on_deadline not in names:
+            yield where.problem(
+                (at,), f"there is no route '{route.on_deadline}'{meant(route.on_deadline, ['review', *names])}"
+            )
+        elif route.on_deadline == route.name or deadlines[route.on_deadline] is not None:
+            yield where.problem((at,), f"'{route.on_deadline}' has a deadline of its own; expected a route without one")
+
+
+def _budgets(settings: Settings, where: _Places) -> Iterator[Problem]:
+    names = [route.name for route in settings.routes]
+    first: dict[str, int] = {}
+    for index, budget in enumerate(settings.budgets):
+        before = first.setdefault(budget.name, index)
+        if before != index:
+            yield where.problem(
+                (("budgets", index, "name"),), f"'{budget.name}' is also the name of {where.of(('budgets', before))}"
+            )
+        try:
+            ZoneInfo(budget.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            near = meant(budget.timezone, available_timezones())
+            yield where.problem((("budgets", index, "timezone"),), f"there is no time zone '{budget.timezone}'{near}")
+        for position, name in enumerate(budget.routes if names else ()):
+            if name not in names:
+                yield where.problem(
+                    (("budgets", index, "routes", position),), f"there is no route '{name}'{meant(name, names)}"
+                )
+
+
 _CHECKS: tuple[Callable[[Settings, _Places], Iterator[Problem]], ...] = (
     _parts,
     _heartbeat,
@@ -193,4 +247,7 @@ _CHECKS: tuple[Callable[[Settings, _Places], Iterator[Problem]], ...] = (
     _route_names,
     _route_topics,
     _route_services,
+    _packed,
+    _route_deadlines,
+    _budgets,
 )

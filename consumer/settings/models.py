@@ -9,11 +9,14 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from consumer.settings.moderation import Credentials, Moderation, OnDenied, Price, Retry, Service, Timeouts
+from consumer.settings.saving import Budget, Cache, Packed
 from consumer.settings.section import Name, Seconds, Secret, Section
 
 
 __all__ = [
     "Admin",
+    "Budget",
+    "Cache",
     "Callbacks",
     "Credentials",
     "DeadLetters",
@@ -26,6 +29,7 @@ __all__ = [
     "Moderation",
     "OnDenied",
     "Output",
+    "Packed",
     "Policy",
     "Price",
     "Quota",
@@ -200,6 +204,12 @@ class Route(Section):
     """What it takes."""
     services: Annotated[list[Name], Field(min_length=1)]
     """The services that judge it: text goes to the text services, each image to the image services."""
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Its part of the quota, beside the weights of the other routes, while they compete for it."""
+    deadline_seconds: Seconds | None = None
+    """How old an event may be, from when its record was written, before anything is sent for it; none when not set."""
+    on_deadline: Name = "review"
+    """Where an older event goes: `review`, unjudged and unpaid, or the name of another route."""
 
 
 class Quota(Section):
@@ -258,9 +268,10 @@ class Threads(Section):
     """How events of one thread are brought together into one call of a multimodal service."""
 
     max_age_seconds: Annotated[float, Field(ge=0)] = 2.0
-    """How long the first event of a call may wait for others; 0 sends each event by itself."""
-    quiet_seconds: Annotated[float, Field(ge=0)] = 0.25
-    """A call is sent earlier when the quota has a token free and nothing of the thread came for so long."""
+    """How long the first event of a call may wait for others while the quota has tokens; 0 sends each by itself."""
+    quiet_seconds: Annotated[float, Field(ge=0)] = 1.0
+    """The longest wait for the next event of a thread while a token is free. The wait is three times what lies between
+    the thread's events of late, and none where they usually come more rarely than this."""
 
 
 class Policy(Section):
@@ -368,6 +379,12 @@ class EmbeddedSettings(Section):
     """Where results of multimodal tasks may be reported."""
     threads: Threads = Threads()
     """How events of a thread are judged together."""
+    cache: Cache = Cache()
+    """What is judged once."""
+    packed: Packed = Packed()
+    """Short texts judged together."""
+    budgets: list[Budget] = []
+    """What may be spent."""
     policy: Policy = Policy()
     """What to do at each risk level."""
     delivery: Delivery = Delivery()

@@ -85,7 +85,8 @@ class Timeouts(Section):
 
 class Retry(Section):
     """How failed calls are tried again. Waiting grows from `base_seconds`, doubled each time and spread by chance, up
-    to `max_seconds`. Tries are counted only while the service answers other events; an outage uses none up.
+    to `max_seconds`. A try counts fully while nine of ten other calls to its service go well, less the more of them
+    fail, and not at all in an outage or while the service is held.
     """
 
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
@@ -115,7 +116,8 @@ class Moderation(Section):
     retry: Retry = Retry()
     """How failed calls are tried again."""
     hold_probe_seconds: Seconds = 30.0
-    """How often one call is tried while the account is denied, overdue or not authorised."""
+    """How often one call is tried while the account is denied, overdue or not authorised; and how rarely at the most
+    while a service's calls fail."""
     on_denied: OnDenied = "hold"
     """What becomes of the events of a service that the account may not use (408): they wait (`hold`), or go to people
     (`review`)."""

@@ -112,6 +112,27 @@ def test_a_delay_holds_bytes_up_in_their_order() -> None:
     run(body)
 
 
+def test_jitter_spreads_bytes_and_keeps_their_order() -> None:
+    """What is said takes up to as long as the jitter, now more and now less, and arrives in its order."""
+
+    async def body(proxy: Proxy, echo: Echo, client: Callable[[], Awaitable[Streams]]) -> None:
+        proxy.jitter_seconds = 0.1
+        reader, writer = await client()
+        took = []
+        for _ in range(10):
+            began = time.monotonic()
+            assert await said((reader, writer), b"?") == b"?"
+            took.append(time.monotonic() - began)
+        assert max(took) - min(took) > 0.02
+        words = [b"%03d" % number for number in range(50)]
+        for word in words:
+            writer.write(word)
+            await asyncio.sleep(0.002)
+        assert await reader.readexactly(150) == b"".join(words)
+
+    run(body)
+
+
 def test_a_cut_resets_connections_and_new_ones_work() -> None:
     """Who is connected gets a reset; who connects afterwards notices nothing."""
 

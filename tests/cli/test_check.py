@@ -147,11 +147,25 @@ def test_origins_hide_secrets(check: Callable[..., tuple[int, str]]) -> None:
             "[{name: some, when: {topic: [ugc]}, services: [ugc_moderation_byllm_cb, baselineCheck_global]}]",
             "no route takes image events with images, topic comments: dead letters",
         ),
+        (
+            (
+                "[{name: all, services: [ugc_moderation_byllm_cb, baselineCheck_global], deadline_seconds: 5, "
+                "on_deadline: rest}, {name: rest, services: [ugc_moderation_byllm_cb]}]"
+            ),
+            "route rest cannot judge late post events with images (unjudged): dead letters",
+        ),
     ],
 )
 def test_gaps_between_routes_are_noted(tmp_path: Path, routes: str, note: str) -> None:
     """Events that no route takes or judges in full, and routes that are never reached, are told before they happen."""
     assert note in outlook(_settings(tmp_path, f"{_CONFIG}routes: {routes}\n")).notes
+
+
+def test_a_route_for_late_events_alone_is_in_use(tmp_path: Path) -> None:
+    """A route that only late events reach is not called one that is never taken."""
+    services = "services: [ugc_moderation_byllm_cb, baselineCheck_global]"
+    late = f"[{{name: all, {services}, deadline_seconds: 5, on_deadline: rest}}, {{name: rest, {services}}}]"
+    assert outlook(_settings(tmp_path, f"{_CONFIG}routes: {late}\n")).notes == ()
 
 
 def test_a_sample_record(check: Callable[..., tuple[int, str]], tmp_path: Path) -> None:

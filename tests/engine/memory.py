@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from consumer.clock import Clock
     from consumer.engine.letter_limit import LetterLimit
     from consumer.engine.order import Ordering
-    from consumer.engine.ports import Assignments, Claim, Proofs
+    from consumer.engine.ports import Assignments, Claim, Judge, Proofs
 
 
 __all__ = [
@@ -272,8 +272,9 @@ def intake(record: Record) -> Event:
 
 def engine(
     cluster: Cluster,
-    judge: ScriptedJudge,
+    judge: Judge,
     *,
+    router: Router | None = None,
     source: MemorySource | None = None,
     verdicts: MemorySink | None = None,
     dead_letters: MemorySink | None = None,
@@ -294,9 +295,10 @@ def engine(
     """An engine over a cluster in memory: at least once, or exactly once where a unit is given."""
     clock: Clock = virtual_time.LoopClock()
     metrics = metrics or Metrics()
+    router = router or Router([Route("all", ("service",))])
     way = Way(
         intake=intake,
-        router=Router([Route("all", ("service",))]),
+        router=router,
         judge=judge,
         policy=Policy(),
         topics={"pass": VERDICTS, "review": VERDICTS, "block": VERDICTS},
@@ -329,6 +331,7 @@ def engine(
         settled=settled,
         proofs=proofs,
         letter_limit=letter_limit,
+        weight=router.weight,
     )
 
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from consumer.clock import SystemClock
 from consumer.errors import StartError
-from consumer.kafka.state import KafkaStateLog
+from consumer.kafka.state import KafkaStateLog, partition_of
 from consumer.kafka.state_topic import CONFIG, name_for
 from consumer.metrics import Metrics
 from consumer.moderation.tasks.board import TaskBoard
@@ -29,7 +29,7 @@ from tests.kafka.member import ended, settings
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from consumer.demo.broker import EmbeddedBroker
     from consumer.moderation.protocol.responses import Answer
@@ -148,6 +148,39 @@ def test_a_callback_to_one_process_reaches_the_board_of_the_other(broker: Broker
                 assert await heir.board.result(late) is not None
 
     asyncio.run(main())
+
+
+def test_notes_have_one_order(broker: Broker) -> None:
+    """Notes of several processes, whatever their keys, are heard by all in one order, and outlive who wrote them."""
+
+    async def main() -> None:
+        group = unique("notes")
+        heard: list[list[tuple[tuple[str, ...], bytes | None]]] = [[], [], []]
+
+        def ear(number: int) -> Callable[[tuple[str, ...], bytes | None], None]:
+            return lambda key, value: heard[number].append((key, value))
+
+        async with process(broker, group) as one, process(broker, group, killed=True) as two:
+            one.state.follow("n", ear(0))
+            two.state.follow("n", ear(1))
+            for number in range(10):
+                puts = [made.state.put(("n", f"{number}/{at}"), b"x") for at, made in enumerate((one, two))]
+                await asyncio.gather(*puts)
+            two.state.delete(("n", "3/0"))
+            await eventually(lambda: len(heard[0]) == len(heard[1]) == 21)
+            assert heard[0] == heard[1]
+            assert (one.state.gaps, two.state.gaps) == (0, 0)
+        async with process(broker, group) as heir:
+            heir.state.follow("n", ear(2))
+            assert len(heard[2]) == 19
+
+    asyncio.run(main())
+
+
+def test_notes_go_into_the_first_partition() -> None:
+    """However many partitions there are, and whichever can be written to, notes go into the first."""
+    assert partition_of(b"note/a/1", [2, 0, 1], [1]) == 0
+    assert {partition_of(f"task/{number}".encode(), range(3), range(3)) for number in range(50)} == {0, 1, 2}
 
 
 @pytest.mark.kafka

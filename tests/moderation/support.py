@@ -112,14 +112,14 @@ class Service:
 
 
 class Tokens:
-    """A limit that makes everybody wait for as long, and notes what it was told."""
+    """A limit that makes everybody wait for as long, notes what it was told, and looks taken until `free_from`."""
 
     def __init__(self) -> None:
-        self.wait_seconds = 0.0
+        self.wait_seconds = self.free_from = 0.0
         self.taken = 0
         self.refusals = 0
 
-    async def acquire(self) -> float:
+    async def acquire(self, flow: str = "", weight: int = 1) -> float:
         if self.wait_seconds:
             await asyncio.sleep(self.wait_seconds)
         self.taken += 1
@@ -129,6 +129,9 @@ class Tokens:
         self.refusals += 1
 
     def free(self) -> bool:
+        return asyncio.get_running_loop().time() >= self.free_from
+
+    def near(self) -> bool:
         return True
 
 

@@ -35,7 +35,7 @@ def test_the_highest_risk_of_all_parts_wins() -> None:
     judged = judge(rig)
     assert judged.risk_level is RiskLevel.HIGH
     assert judged.services == (TEXT.name, IMAGE.name)
-    assert (judged.attempts, len(judged.billed), len(judged.request_ids)) == (3, 3, 3)
+    assert (judged.attempts, len(judged.billed), judged.request_ids) == (3, 3, ("R-200",))
     assert rig.service.times == [0, 0, 0]
 
 

@@ -77,7 +77,8 @@ def test_a_thread_is_one_task() -> None:
     assert bills == [[("text_llm_standard", 1), ("image_vl_standard", 2)], [], [], []]
     assert [(claim.begun, claim.ended, claim.parkings, claim.parked) for claim in claims] == [(1, [True], 1, False)] * 4
     assert world.rig.metric("batched_events_total", service=POST.name) == 4
-    assert world.rig.metric("batch_wait_seconds_sum", service=POST.name) == pytest.approx(1.0)
+    assert world.rig.metric("saved_units_total", how="thread", moderation_type="text_llm_standard") == 3
+    assert world.rig.metric("batch_wait_seconds_sum", service=POST.name) == pytest.approx(1.02)
 
 
 def test_an_event_without_a_thread_is_judged_alone_at_once() -> None:

@@ -46,6 +46,10 @@ def event(number: int, kind: Any = "comment", *, characters: int = 0, images: in
     return Event(name, kind, text=text, images=pictures, **more)
 
 
+GATHERS_SECONDS = 0.25
+"""For so long no token is free, and threads gather."""
+
+
 class World:
     """The service, whose tasks and store outlive what uses it, and the parts that do."""
 
@@ -80,6 +84,7 @@ class World:
         """A process that judges, from its start to its end; the next one finds what this one stored."""
         self.rig = Rig(self._answer)
         self.rig.tokens["multimodal_submit"].wait_seconds = self._token_seconds
+        self.rig.tokens["multimodal_submit"].free_from = GATHERS_SECONDS
         clock, metrics, tasks = WallClock(), self.rig.metrics, Tasks()
         board = TaskBoard(
             store=self.store, query=self.rig.client, settings=tasks, callbacks=False, clock=clock, metrics=metrics

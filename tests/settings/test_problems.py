@@ -231,6 +231,24 @@ _SPOILT = {
         "routes:\n  - {name: a, services: [baselineCheck]}\n  - {name: a, services: [baselineCheck]}\nkafka:",
         "config.yaml:3:6: routes[1].name: 'a' is also the name of routes[0] (config.yaml:2:5)",
     ),
+    "no route for late events": (
+        "kafka:",
+        "routes:\n  - {name: a, services: [baselineCheck], deadline_seconds: 5, on_deadline: revew}\nkafka:",
+        "config.yaml:2:63: routes[0].on_deadline: there is no route 'revew'; did you mean review?",
+    ),
+    "a route for late events that has a deadline": (
+        "kafka:",
+        (
+            "routes:\n  - {name: a, services: [baselineCheck], deadline_seconds: 5, on_deadline: b}\n"
+            "  - {name: b, services: [baselineCheck], deadline_seconds: 9}\nkafka:"
+        ),
+        "config.yaml:2:63: routes[0].on_deadline: 'b' has a deadline of its own; expected a route without one",
+    ),
+    "a way for late events and no deadline": (
+        "kafka:",
+        "routes:\n  - {name: a, services: [baselineCheck], on_deadline: review}\nkafka:",
+        "config.yaml:2:42: routes[0].on_deadline: there is no deadline_seconds beside it, so nothing is ever late",
+    ),
     "a misspelt service": (
         "kafka:",
         "routes:\n  - {name: a, services: [baselineChek_global]}\nkafka:",
@@ -253,6 +271,22 @@ _SPOILT = {
         (
             "config.yaml:7:24: moderation.services.mine_01.like: there is no service `baselineChek`; "
             "did you mean `baselineCheck`?"
+        ),
+    ),
+    "a misspelt service to pack for": (
+        "kafka:",
+        "packed: {services: [ugc_moderation_bylm]}\nkafka:",
+        (
+            "config.yaml:1:21: packed.services[0]: there is no service 'ugc_moderation_bylm'; "
+            "did you mean ugc_moderation_byllm?"
+        ),
+    ),
+    "a service whose texts are never packed": (
+        "kafka:",
+        "packed: {services: [ugc_moderation_byllm_cb]}\nkafka:",
+        (
+            "config.yaml:1:21: packed.services[0]: texts of 'ugc_moderation_byllm_cb' are never packed: "
+            "it is billed by the length of its texts"
         ),
     ),
     "a route for a topic that is not read": (

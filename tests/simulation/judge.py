@@ -10,6 +10,7 @@ from consumer.errors import ContentRefused, NoAnswer
 from consumer.moderation.calling.client import Submitted
 from consumer.moderation.protocol.responses import Answer, Layer
 from consumer.moderation.protocol.services import KNOWN
+from consumer.routing import ANY
 from consumer.verdict import Judgement, RiskLevel
 
 
@@ -77,7 +78,7 @@ class SimClient:
                 raise ContentRefused("the service refuses it", attempts=attempts)
             await self._learn(answer, self._tokens.text)
 
-    async def submit(self, call: Call, claims: Sequence[Stake]) -> Submitted:
+    async def submit(self, call: Call, claims: Sequence[Stake], *, route: Route = ANY) -> Submitted:
         """Have one event accepted as a task."""
         event = parse_qs(call.query)["ServiceParameters"][0].partition('"dataId":"')[2].partition('"')[0]
         attempts = 0

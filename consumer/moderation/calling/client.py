@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -9,15 +10,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from consumer.errors import CallError, ContentRefused, TaskLost
+from consumer.errors import BudgetSpent, CallError, ContentRefused, LaneClosed, TaskLost
 from consumer.moderation.calling.accounting import Accounting
+from consumer.moderation.calling.breakers import Breakers
 from consumer.moderation.calling.exchange import Exchange
 from consumer.moderation.calling.hold import Hold
 from consumer.moderation.calling.whereabouts import Whereabouts
 from consumer.moderation.protocol.answers import is_judged, level_in, member
+from consumer.moderation.protocol.billing import bill
 from consumer.moderation.protocol.multimodal import result_query
 from consumer.moderation.protocol.services import KNOWN, QUOTAS
 from consumer.quota import OpenGuard
+from consumer.routing import ANY
 from consumer.verdict import Judgement, RiskLevel
 
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from consumer.clock import Clock
     from consumer.metrics import Metrics
     from consumer.moderation.calling.exchange import Stake, Tried
+    from consumer.moderation.calling.purse import Payment, Purse
     from consumer.moderation.calling.transport import Transport
     from consumer.moderation.credentials import CredentialsSource
     from consumer.moderation.protocol.billing import Price
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from consumer.moderation.protocol.responses import Answer
     from consumer.moderation.protocol.services import Quota, Service
     from consumer.quota import Guard
+    from consumer.routing import Route
     from consumer.settings.models import OnDenied, Retry
     from consumer.verdict import Billed
 
@@ -53,8 +59,11 @@ _log = structlog.get_logger(__name__)
 class Tokens(Protocol):
     """One of the account's limits; `consumer.quota.Bucket` is one."""
 
-    async def acquire(self) -> float:
-        """Wait for the right to send one request, and return the seconds waited. Nothing is taken when cancelled."""
+    async def acquire(self, flow: str = "", weight: int = 1) -> float:
+        """Wait for the right to send one request, and return the seconds waited. Nothing is taken when cancelled.
+
+        Flows that compete get their parts by weight.
+        """
         ...
 
     def throttled(self) -> None:
@@ -77,9 +86,10 @@ class Submitted:
 class _Way:
     """What one call has been through so far."""
 
-    others_served: int
+    served: int
+    failed: int
     attempts: int = 0
-    counted: int = 0
+    counted: float = 0.0
     in_a_row: int = 0
     image_tries: int = 0
     paid_tries: int = 0
@@ -89,10 +99,11 @@ class _Way:
 class ModerationClient:
     """Sends calls and tries them again until each is judged, refused, or has to be looked at by a person.
 
-    A failure counts against a call only if its service has served another call in the meantime: an outage is waited
-    for, however long, and a content that the service fails on does not block its partition for ever. Being too fast,
-    and a hold, count against nobody. Each request is signed anew. While `guard` is shut nothing is sent, probes and
-    queries included; without one, nothing can replace this process.
+    A failure counts against a call in so far as its service has served others in the meantime: an outage, total or not,
+    is waited for, however long, and a content that the service fails on does not block its partition for ever. Being
+    too fast, and a hold, count against nobody. Where most of a service's calls fail it is held. Each request is signed
+    anew. While `guard` is shut nothing is sent, probes and queries included; without one, nothing can replace this
+    process. `purse` says what may be spent; without one everything may.
     """
 
     def __init__(
@@ -108,6 +119,7 @@ class ModerationClient:
         clock: Clock,
         metrics: Metrics,
         guard: Guard | None = None,
+        purse: Purse | None = None,
         fallback: Endpoint | None = None,
         on_denied: OnDenied = "hold",
         services: Mapping[str, Service] = KNOWN,
@@ -121,6 +133,8 @@ class ModerationClient:
         self._retry = retry
         self._clock = clock
         self._guard = guard or OpenGuard()
+        self._purse = purse
+        self._prices = prices
         self._services = services
         self._chance = chance
         self._accounting = Accounting(metrics)
@@ -136,11 +150,13 @@ class ModerationClient:
             guard=self._guard,
         )
         self._whereabouts = Whereabouts(endpoint, fallback)
+        self._breakers = Breakers(self.hold, longest_pause_seconds=hold_probe_seconds, clock=clock, metrics=metrics)
         self._served: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
         self._complained_at: dict[str, float] = {}
 
-    async def call(self, call: Call, claim: Stake) -> Judgement:
-        """Have one call judged; its level is `UNKNOWN`, with a reason, when the tries are used up.
+    async def call(self, call: Call, claim: Stake, *, route: Route = ANY) -> Judgement:
+        """Have one call judged; its level is `UNKNOWN`, with a reason, when the tries or the budget are used up.
 
         When cancelled it abandons its request, which may have been billed; that is counted.
 
@@ -148,16 +164,19 @@ class ModerationClient:
             ContentRefused: the service will never take this content.
             LaneClosed: the claim was lost before a request could be started.
         """
-        way = _Way(self._served[call.service.name])
+        way = self._way(call.service)
         while True:
-            tried = await self._try(call, way, (claim,))
+            try:
+                tried = await self._try(call, way, (claim,), route)
+            except BudgetSpent as spent:
+                return _unjudged(call, way, str(spent))
             if tried.finding is not None and tried.finding.risk_level is not RiskLevel.UNKNOWN:
-                self._served[call.service.name] += 1
+                self._served[_gate(call.service)] += 1
                 return _judgement(call, way, tried)
             if not await self._again(call, way, tried):
                 return _judgement(call, way, tried)
 
-    async def submit(self, call: Call, claims: Sequence[Stake]) -> Submitted:
+    async def submit(self, call: Call, claims: Sequence[Stake], *, route: Route = ANY) -> Submitted:
         """Have one call of a multimodal service accepted as a task, for all events that have a claim in it.
 
         When cancelled it abandons its request, which may have been billed; that is counted.
@@ -166,11 +185,14 @@ class ModerationClient:
             ContentRefused: the service will never take this content.
             LaneClosed: one of the claims was lost before a request could be started; what is left may be sent anew.
         """
-        way = _Way(self._served[call.service.name])
+        way = self._way(call.service)
         while True:
-            tried = await self._try(call, way, claims)
+            try:
+                tried = await self._try(call, way, claims, route)
+            except BudgetSpent as spent:
+                return Submitted(None, None, way.attempts, tuple(way.billed), str(spent))
             if tried.task_id is not None:
-                self._served[call.service.name] += 1
+                self._served[_gate(call.service)] += 1
                 self._whereabouts.submitted(tried.task_id, tried.endpoint)
             elif await self._again(call, way, tried):
                 continue
@@ -188,7 +210,7 @@ class ModerationClient:
         """
         known = self._services.get(service) or replace(KNOWN["post_text_image_detection"], name=service)
         call = result_query(known, task_id)
-        tried = await self._pass_the_gate(call, (), self._whereabouts.of(task_id))
+        tried = await self._pass_the_gate(call, (), ANY, self._whereabouts.of(task_id))
         answer = tried.answer
         if answer is not None and is_judged(answer):
             level = level_in(member(answer.data, "RiskLevel"))
@@ -203,11 +225,11 @@ class ModerationClient:
             if self._whereabouts.missed(task_id, tried.endpoint):
                 raise TaskLost(f"{service} does not know the task {task_id} any more: {tried.code}")
             return None
-        await self._learn(call, _Way(self._served[service]), tried)
+        await self._learn(call, self._way(call.service), tried)
         raise CallError(f"{tried.code}: {tried.row.meaning}")
 
-    async def _try(self, call: Call, way: _Way, stakes: Sequence[Stake]) -> Tried:
-        tried = await self._pass_the_gate(call, stakes)
+    async def _try(self, call: Call, way: _Way, stakes: Sequence[Stake], route: Route) -> Tried:
+        tried = await self._pass_the_gate(call, stakes, route)
         way.attempts += 1
         way.billed += tried.billed
         return tried
@@ -260,47 +282,94 @@ class ModerationClient:
             case _ if tried.paid:
                 way.paid_tries += 1
             case _:
-                served = self._served[service.name]
-                if served > way.others_served:
-                    way.counted += 1
-                way.others_served = served
+                self._count_failure(gate, way)
                 self._complain(service.name, tried)
+                if self.hold.stands(gate) and not tried.retry_after_seconds:
+                    return True
         way.in_a_row += 1
         return False
 
-    async def _pass_the_gate(self, call: Call, stakes: Sequence[Stake], endpoint: Endpoint | None = None) -> Tried:
-        """Wait while the service is held, take a token, and send; during a hold, as its probe."""
+    async def _pass_the_gate(
+        self, call: Call, stakes: Sequence[Stake], route: Route, endpoint: Endpoint | None = None
+    ) -> Tried:
+        """Wait while the service is held or the budget spent, take a token, and send; during a hold, as its probe."""
         gate = _gate(call.service)
         while True:
             while not self.hold.stands(gate):
-                await self._take_token(call.service.quota)
-                if not self.hold.stands(gate) and (tried := await self._send(call, stakes, endpoint)) is not None:
+                if (tried := await self._send(call, stakes, route, endpoint, unless_held=gate)) is not None:
                     return tried
             async with self.hold.turn(gate) as probing:
                 while probing:
-                    await self._take_token(call.service.quota)
-                    if (tried := await self._send(call, stakes, endpoint)) is not None:
+                    if (tried := await self._send(call, stakes, route, endpoint)) is not None:
                         return tried
 
-    async def _send(self, call: Call, stakes: Sequence[Stake], endpoint: Endpoint | None) -> Tried | None:
-        """Send, unless the guard has shut since the token was taken; that token is lost."""
-        tried = await self._exchange.send(call, stakes, endpoint=endpoint)
+    async def _send(
+        self,
+        call: Call,
+        stakes: Sequence[Stake],
+        route: Route,
+        endpoint: Endpoint | None,
+        unless_held: str | None = None,
+    ) -> Tried | None:
+        """Send when it may be paid for and its turn comes; None where the guard or a hold came in between.
+
+        The token is lost then, and what was set aside to pay for it is not.
+        """
+        payment: Payment | None = None
+        if self._purse is not None and not call.service.free:
+            payment = await self._purse.open(route.name, bill(call, self._prices))
+        billed: Sequence[Billed] | None = ()
+        try:
+            quota = call.service.quota
+            if self._guard.shut:
+                await self._guard.opened()
+            self._accounting.token(quota, await self._tokens[quota].acquire(route.name, route.weight))
+            if unless_held is not None and self.hold.stands(unless_held):
+                return None
+            billed = None
+            tried = await self._exchange.send(call, stakes, endpoint=endpoint)
+            if tried is None or tried.row.billed == "no":
+                billed = ()
+            elif tried.billed:
+                billed = tried.billed
+        except LaneClosed:
+            billed = ()
+            raise
+        finally:
+            if payment is not None:
+                payment.settle(billed)
         if tried is not None:
-            self._open_gates(_gate(call.service), tried)
+            self._mind_gates(_gate(call.service), tried)
         return tried
 
-    async def _take_token(self, quota: Quota) -> None:
-        if self._guard.shut:
-            await self._guard.opened()
-        self._accounting.token(quota, await self._tokens[quota].acquire())
+    def _mind_gates(self, gate: str, tried: Tried) -> None:
+        """End the holds that an answer disproves: a known number as code means that the gateway let us through.
 
-    def _open_gates(self, gate: str, tried: Tried) -> None:
-        """End the holds that an answer disproves: a known number as code means that the gateway let us through."""
+        What became of the request may also be reason to hold its service, or to hold it no more.
+        """
         row = tried.row
         if isinstance(row.code, int):
             self.hold.lift(None, sent_at=tried.sent_at)
             if row.outcome not in {"hold", "retry"}:
                 self.hold.lift(gate, sent_at=tried.sent_at)
+        self._breakers.ended(gate, tried)
+
+    def _way(self, service: Service) -> _Way:
+        gate = _gate(service)
+        return _Way(self._served[gate], self._failed[gate])
+
+    def _count_failure(self, gate: str, way: _Way) -> None:
+        """Count a failure against the call, unless its service is held, by what became of calls since its last try.
+
+        It counts fully where at most a tenth of them failed, itself included, half where a third did, and not at all
+        where all did. So it takes bad luck of one in ten to the power of `attempts` to give up on a call for failures
+        that befall all calls alike.
+        """
+        self._failed[gate] += 1
+        served, failed = self._served[gate] - way.served, self._failed[gate] - way.failed
+        way.served, way.failed = self._served[gate], self._failed[gate]
+        if not self.hold.stands(gate):
+            way.counted += min(1.0, math.log10((served + failed) / failed))
 
     def _pause_seconds(self, way: _Way, tried: Tried) -> float:
         """Twice as long after each try, between half and all of it, and not before the service wants to be asked."""
@@ -341,6 +410,12 @@ def _judgement(call: Call, way: _Way, tried: Tried) -> Judgement:
         billed=tuple(way.billed),
         reason=reason,
         extra={} if finding is None else finding.extra,
+    )
+
+
+def _unjudged(call: Call, way: _Way, reason: str) -> Judgement:
+    return Judgement(
+        RiskLevel.UNKNOWN, (call.service.name,), attempts=way.attempts, billed=tuple(way.billed), reason=reason
     )
 
 

@@ -24,6 +24,7 @@ __all__ = ["Hold", "Standing"]
 
 
 _ACCOUNT = "account"
+_FAILING: HoldReason = "failing"
 _log = structlog.get_logger(__name__)
 
 
@@ -43,6 +44,7 @@ class Standing:
 class _Held:
     about: Standing
     began_at: float
+    pause_seconds: float
     probe_at: float
     over: asyncio.Event = field(default_factory=asyncio.Event)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -52,7 +54,8 @@ class Hold:
     """Which services, or the whole account, are held, and why. No record is lost for it: calls wait until it is over.
 
     Every `probe_seconds` one waiting call is sent as a probe; an answer that shows the account served again lets all
-    others go on.
+    others go on. A service may be held twice: since the account is refused, and since its calls fail. Of the latter a
+    breaker says how soon to probe, and when it is over.
     """
 
     def __init__(self, *, clock: Clock, metrics: Metrics, probe_seconds: float) -> None:
@@ -84,25 +87,39 @@ class Hold:
         """An answer says that nobody is served: hold what the row says, unless that is held already."""
         if row.reason is None:
             raise ValueError(f"code {row.code} holds nothing")
-        scope = _ACCOUNT if row.holds == "account" else _scope(service)
+        scope = _ACCOUNT if row.holds == "account" else _scope(service, row.reason)
         if scope in self._held:
             return
         now = self._clock.monotonic()
         whose = None if scope == _ACCOUNT else service
         about = Standing(row.reason, whose, row.code, row.meaning, row.remedy, self._clock.now())
-        self._held[scope] = _Held(about, now, now + self._probe_seconds)
+        self._held[scope] = _Held(about, now, self._probe_seconds, now + self._probe_seconds)
         self._gauge.labels(row.reason).set(1)
         _log.error("holding", reason=row.reason, service=whose, code=row.code, meaning=row.meaning, remedy=row.remedy)
 
     def lift(self, service: str | None, *, sent_at: float) -> None:
-        """A request sent at this (monotonic) time was served: end the hold of the service, or None for the account's.
+        """A request sent at this (monotonic) time was served: the service is not refused, or None for the account.
 
         A request from before the hold began proves nothing.
         """
         scope = _ACCOUNT if service is None else _scope(service)
         held = self._held.get(scope)
-        if held is None or sent_at < held.began_at:
-            return
+        if held is not None and sent_at >= held.began_at:
+            self._end(scope, held)
+
+    def pace(self, service: str, pause_seconds: float) -> None:
+        """Of a service whose calls fail: probe after this pause, and after one as long from then on."""
+        if (held := self._held.get(_scope(service, _FAILING))) is not None:
+            held.pause_seconds = pause_seconds
+            held.probe_at = self._clock.monotonic() + pause_seconds
+
+    def recovered(self, service: str) -> None:
+        """Its calls do not fail any more."""
+        scope = _scope(service, _FAILING)
+        if (held := self._held.get(scope)) is not None:
+            self._end(scope, held)
+
+    def _end(self, scope: str, held: _Held) -> None:
         del self._held[scope]
         held.over.set()
         reason = held.about.reason
@@ -125,11 +142,12 @@ class Hold:
                 await self._sleep(wait, held.over)
             if not held.over.is_set():
                 # Whatever becomes of this probe, the next one has to wait.
-                held.probe_at = self._clock.monotonic() + self._probe_seconds
+                held.probe_at = self._clock.monotonic() + held.pause_seconds
             yield not held.over.is_set()
 
     def _of(self, service: str) -> _Held | None:
-        return self._held.get(_ACCOUNT) or self._held.get(_scope(service))
+        scopes = (_ACCOUNT, _scope(service), _scope(service, _FAILING))
+        return next((self._held[scope] for scope in scopes if scope in self._held), None)
 
     async def _sleep(self, seconds: float, unless: asyncio.Event) -> None:
         waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(unless.wait())}
@@ -141,5 +159,5 @@ class Hold:
             await asyncio.gather(*waits, return_exceptions=True)
 
 
-def _scope(service: str) -> str:
-    return f"service {service}"
+def _scope(service: str, reason: HoldReason | None = None) -> str:
+    return f"failing {service}" if reason == _FAILING else f"service {service}"

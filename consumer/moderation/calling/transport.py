@@ -12,6 +12,7 @@ from yarl import URL
 from consumer import __version__
 from consumer.errors import NoAnswer, NotSent, Withheld
 from consumer.quota import OpenGuard
+from consumer.quota.wire import written
 
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class _Guarded(aiohttp.Payload):
             self.withheld = True
             raise Withheld("the stall guard is shut")
         await super().write_with_length(writer, content_length)
+        written()
 
 
 class _Bytes(_Guarded, aiohttp.BytesPayload):

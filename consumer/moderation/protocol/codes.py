@@ -29,6 +29,7 @@ __all__ = [
     "HoldReason",
     "Outcome",
     "Page",
+    "failing",
     "look_up",
 ]
 
@@ -46,7 +47,7 @@ Outcome = Literal[
     "reload_credentials",  # the credentials may have been replaced: read them anew, then hold
     "clock",  # our clock is wrong: take the service's time, then hold
 ]
-HoldReason = Literal["permission", "signature", "credentials", "clock", "configuration"]
+HoldReason = Literal["permission", "signature", "credentials", "clock", "configuration", "failing"]
 Page = Literal["text", "image", "multimodal", "siblings", "gateway", "ours"]
 
 
@@ -94,9 +95,9 @@ CONSEQUENCES: Mapping[Outcome, Consequence] = MappingProxyType(
         ),
         "retry": Consequence(
             "waits; `review` when its tries are used up",
-            "yes, with growing pauses; counted only while others are served",
+            "yes, with growing pauses; counted in so far as others are served",
             "one token for each try",
-            "ready",
+            "ready, unless most of the service's calls fail",
         ),
         "retry_few": Consequence(
             "waits; then a dead letter, or `review` where another part of it was judged",
@@ -290,6 +291,12 @@ NO_ANSWER = Code("transport", "The answer did not come whole or in time.", "retr
 
 
 _DENIED_REVIEW = replace(BUSINESS[408], outcome="review", reason=None, holds="nothing")
+
+
+def failing(row: Code) -> Code:
+    """The hold of a service most of whose calls fail, the last one like this."""
+    meaning = f"Most of the service's calls fail; the last one: {row.meaning}"
+    return replace(row, meaning=meaning, outcome="hold", reason="failing", holds="service")
 
 
 def look_up(answer: Answer, on_denied: OnDenied = "hold") -> Code:

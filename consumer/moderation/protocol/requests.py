@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from consumer.moderation.protocol.services import Service
 
 
-__all__ = ["MAX_URL_CHARACTERS", "Call", "calls", "image_parameters", "text_of"]
+__all__ = ["MAX_URL_CHARACTERS", "Call", "calls", "image_parameters", "text_call", "text_of"]
 
 
 MAX_URL_CHARACTERS = 2048
@@ -31,7 +31,9 @@ class Call:
     """One request to one service, ready to be signed and sent as often as it takes.
 
     `body` or `query` holds the parameters, as the operation wants them. `characters` and `images` are what is billed.
-    `offset` is where the text of this call begins in the event's text, in code points.
+    `offset` is where the text of this call begins in the event's text, in code points. `content` is what is judged: the
+    text, or how the service is told where the image is; calls of one service with one content get one answer. It is
+    empty where no other call can have the same.
     """
 
     service: Service
@@ -40,6 +42,7 @@ class Call:
     characters: int = 0
     images: int = 0
     offset: int = 0
+    content: str = field(default="", repr=False)
 
 
 def calls(event: Event, services: Sequence[Service], *, referer: str | None = None) -> tuple[Call, ...]:
@@ -73,6 +76,12 @@ def calls(event: Event, services: Sequence[Service], *, referer: str | None = No
     return tuple(found)
 
 
+def text_call(service: Service, text: str, identity: str, *, offset: int = 0) -> Call:
+    """The call that has one text judged, which the service has to take whole."""
+    body = _body(service, {"content": text, "dataId": identity})
+    return Call(service, body, characters=len(text), offset=offset, content=text)
+
+
 def image_parameters(image: Image) -> dict[str, str]:
     """How a service is told where an image is: its URL, or its object in a bucket.
 
@@ -103,22 +112,23 @@ def _text_calls(service: Service, text: str, identity: str) -> list[Call]:
     short = 2 * len(text) <= service.max_characters
     pieces = [Piece(0, text)] if short else cut(text, service.max_characters)
     return [
-        Call(
-            service,
-            _body(service, {"content": piece.text, "dataId": identity}),
-            characters=len(piece.text),
-            offset=piece.start,
-        )
+        text_call(service, piece.text, identity, offset=piece.start)
         for piece in pieces
         if piece.text and not piece.text.isspace()
     ]
 
 
 def _image_call(service: Service, image: Image, identity: str, referer: str | None) -> Call:
-    parameters = {**image_parameters(image), "dataId": identity}
+    where = image_parameters(image)
+    parameters = {**where, "dataId": identity}
     if referer is not None:
         parameters["referer"] = referer
-    return Call(service, _body(service, parameters), images=1)
+    return Call(service, _body(service, parameters), images=1, content=_lasting(where))
+
+
+def _lasting(where: dict[str, str]) -> str:
+    """Where an image is, if that can be seen again: an uploaded one has a new name each time, and no region."""
+    return "" if "ossBucketName" in where and "ossRegionId" not in where else repr(where)
 
 
 def _body(service: Service, parameters: dict[str, str]) -> bytes:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import structlog
 
 from consumer.errors import CallError, TaskLost
+from consumer.moderation.tasks.admission import Admission
 from consumer.moderation.tasks.content import result_in, task_in
 from consumer.moderation.tasks.schedule import PollTimes
 from consumer.moderation.tasks.task import Callback
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from consumer.clock import Clock
     from consumer.metrics import Metrics
@@ -46,6 +47,8 @@ How = Literal["poll", "callback", "given_up"]
 _MOST_QUERIES = 100
 # Tasks that are over and forgotten, remembered only so that a late callback is answered as delivered.
 _ENDED_IDS = 20_000
+# Shorter waits than this are what rounding leaves of none.
+_AT_ONCE_SECONDS = 1e-6
 _log = structlog.get_logger(__name__)
 
 
@@ -77,6 +80,7 @@ class _Entry:
     waiting: int = 0
     pending: bool = True
     failures: int = 0
+    polls: int = 0
     query: asyncio.Task[float] | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
     answer: Answer | None = None
@@ -88,7 +92,8 @@ class TaskBoard:
     A task that nobody waits for any more, because its events went to another process, rests: it is not polled and takes
     no room, and goes on where it was when an event comes back to it.
 
-    Without an `exchange` no other process can have a task of this one.
+    Without an `exchange` no other process can have a task of this one. `queries_per_second` says how many results may
+    be asked for at present; without it there is no such limit.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class TaskBoard:
         clock: Clock,
         metrics: Metrics,
         exchange: CallbackExchange | None = None,
+        queries_per_second: Callable[[], float] = lambda: float("inf"),
     ) -> None:
         self._store = store
         self._exchange = exchange
@@ -120,6 +126,9 @@ class TaskBoard:
         self._pending_tasks = 0
         self._pending_events = 0
         self._querying = 0
+        self._admission = Admission(queries_per_second, clock=clock)
+        self._door = asyncio.Lock()
+        self._at_the_door = 0
         self._turn_changed = asyncio.Event()
         self._room_changed = asyncio.Event()
         if exchange is not None:
@@ -184,15 +193,29 @@ class TaskBoard:
             return "forwarded"
         return outcome
 
+    @property
+    def at_the_door(self) -> int:
+        """How many wait for room."""
+        return self._at_the_door
+
     async def room(self) -> None:
-        """Wait until fewer than `max_pending` events are pending and polls are no more than one interval late.
+        """Wait until fewer than `max_pending` events are pending, and results can be asked for in time.
 
         To be awaited before a task is submitted: so tasks are not submitted faster than the quota lets us ask for them.
-        Whoever is between this and `add` is not counted yet, so the limit may be passed by as many.
+        Whoever is between this and `add` is not counted yet, so the limit may be passed by as many. Whoever comes first
+        is let in first; when cancelled, the next one goes on.
         """
-        while self._pending_events >= self._max_pending or self._late():
-            self._room_changed.clear()
-            await self._room_changed.wait()
+        self._at_the_door += 1
+        try:
+            async with self._door:
+                while (wait := self._wait_for_room_seconds()) is None or wait > _AT_ONCE_SECONDS:
+                    self._room_changed.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._room_changed.wait()
+                self._admission.took(self._late_seconds())
+        finally:
+            self._at_the_door -= 1
 
     async def run(self) -> None:
         """Poll until cancelled; queries on the wire are then abandoned, which costs nothing.
@@ -231,9 +254,17 @@ class TaskBoard:
             heapq.heappop(self._turns)
         return None
 
-    def _late(self) -> bool:
+    def _wait_for_room_seconds(self) -> float | None:
+        """How long to wait for room at least; None where nobody knows."""
+        late_seconds = self._late_seconds()
+        if self._pending_events >= self._max_pending or late_seconds > self._times.interval_seconds:
+            return None
+        return self._admission.wait_seconds(late_seconds)
+
+    def _late_seconds(self) -> float:
+        """How long the next poll has been due; negative where it is not yet."""
         entry = self._next()
-        return entry is not None and entry.poll_at + self._times.interval_seconds < self._clock.monotonic()
+        return float("-inf") if entry is None else self._clock.monotonic() - entry.poll_at
 
     async def _until_next_turn(self) -> None:
         entry = self._next() if self._querying < _MOST_QUERIES else None
@@ -261,6 +292,7 @@ class TaskBoard:
         else:
             self._polls.labels("running" if answer is None else "result").inc()
             entry.failures = 0
+            entry.polls += 1
             if answer is not None:
                 self._end(entry, "poll", answer)
         return self._times.interval_seconds
@@ -357,6 +389,7 @@ class TaskBoard:
         """The one moment at which a task gets its result, or none; what comes later finds it so."""
         entry.answer = answer
         entry.over.set()
+        self._admission.ended(entry.polls)
         if how != "given_up":
             self._seconds.labels(how).observe(max(0.0, self._clock.now() - entry.submitted_at))
         self._ended[entry.task_id] = how

@@ -1,4 +1,4 @@
-"""How tasks and callbacks are written down in the state topic: keys, versioned values, and a tolerant reader."""
+"""How tasks, callbacks and notes are written down in the state topic: keys, values, and a tolerant reader."""
 
 from __future__ import annotations
 
@@ -22,19 +22,24 @@ if TYPE_CHECKING:
 __all__ = [
     "VERSION",
     "CallbackKey",
+    "Note",
+    "NoteKey",
     "TaskKey",
     "Tombstone",
     "Unreadable",
     "decode",
     "encode_callback",
     "encode_key",
+    "encode_note",
     "encode_task",
+    "is_note",
 ]
 
 
 # The version of task records that is written; readers take it and all before it.
 VERSION: Final = 1
 
+_NOTE = b"note/"
 _KEY = re.compile(r"(task|callback)/([^/]*)/(0|[1-9][0-9]{0,9})/(0|[1-9][0-9]{0,18})/([^/]+)")
 # No bill comes near it. A damaged number that is written with a few characters may have a billion digits.
 _DIGITS: Final = 100
@@ -57,10 +62,25 @@ class CallbackKey:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteKey:
+    """What a note is kept under: its kind, and what tells it apart from others of that kind."""
+
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the processes of a group tell each other, or themselves after a restart; its value is its kind's own."""
+
+    key: NoteKey
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Tombstone:
     """Nothing is remembered under this key any more."""
 
-    key: TaskKey | CallbackKey
+    key: TaskKey | CallbackKey | NoteKey
 
 
 class Unreadable(Exception):
@@ -71,8 +91,15 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-def encode_key(key: TaskKey | CallbackKey) -> bytes:
-    """The key as bytes: `task/<topic>/<partition>/<offset>/<fingerprint>`, or `callback/…/<task id>`."""
+def is_note(key: bytes | None) -> bool:
+    """Whether a record with this key is a note, or the end of one: all notes are in one partition, so in one order."""
+    return key is not None and key.startswith(_NOTE)
+
+
+def encode_key(key: TaskKey | CallbackKey | NoteKey) -> bytes:
+    """The key as bytes: `task/<topic>/<partition>/<offset>/<fingerprint>`, `callback/…`, or `note/<kind>/…`."""
+    if isinstance(key, NoteKey):
+        return _NOTE + "/".join(map(_quoted, key.parts)).encode()
     kind, last = ("task", key.fingerprint) if isinstance(key, TaskKey) else ("callback", key.task_id)
     topic, partition, offset = key.place
     return f"{kind}/{_quoted(topic)}/{partition}/{offset}/{_quoted(last)}".encode()
@@ -100,7 +127,12 @@ def encode_callback(callback: Callback) -> tuple[bytes, bytes]:
     return encode_key(CallbackKey(callback.place, callback.task_id)), callback.content
 
 
-def decode(key: bytes | None, value: bytes | None) -> Task | Callback | Tombstone:
+def encode_note(note: Note) -> tuple[bytes, bytes]:
+    """A note's key, and its value as it is."""
+    return encode_key(note.key), note.value
+
+
+def decode(key: bytes | None, value: bytes | None) -> Task | Callback | Note | Tombstone:
     """What one record says, whatever its bytes are.
 
     Fields that are not known here are ignored: a later version may have added them.
@@ -113,22 +145,27 @@ def decode(key: bytes | None, value: bytes | None) -> Task | Callback | Tombston
         return Tombstone(found)
     if isinstance(found, CallbackKey):
         return Callback(found.place, found.task_id, value)
+    if isinstance(found, NoteKey):
+        return Note(found, value)
     try:
         return _task(found, orjson.loads(value))
     except (ValueError, KeyError, TypeError) as error:
         raise Unreadable("damaged") from error
 
 
-def _key(key: bytes | None) -> TaskKey | CallbackKey:
+def _key(key: bytes | None) -> TaskKey | CallbackKey | NoteKey:
     try:
         text = (key or b"").decode()
     except UnicodeDecodeError as error:
         raise Unreadable("damaged") from error
-    match = _KEY.fullmatch(text)
-    if match is None:
+    found: TaskKey | CallbackKey | NoteKey
+    if is_note(key):
+        found = NoteKey(tuple(map(unquote, text.split("/")[1:])))
+    elif (match := _KEY.fullmatch(text)) is not None:
+        place = Place(unquote(match[2]), int(match[3]), int(match[4]))
+        found = (TaskKey if match[1] == "task" else CallbackKey)(place, unquote(match[5]))
+    else:
         raise Unreadable("unknown")
-    place = Place(unquote(match[2]), int(match[3]), int(match[4]))
-    found = (TaskKey if match[1] == "task" else CallbackKey)(place, unquote(match[5]))
     # A key that is spelt in another way could never be deleted, since a tombstone is spelt in ours.
     if encode_key(found) != key:
         raise Unreadable("damaged")

@@ -1,4 +1,4 @@
-"""What is remembered of tasks and callbacks: the view that the records of the state topic add up to."""
+"""What is remembered of tasks, callbacks and notes: the view that the records of the state topic add up to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from consumer.moderation.tasks.records import CallbackKey, TaskKey, Tombstone
+from consumer.moderation.tasks.records import CallbackKey, Note, NoteKey, TaskKey, Tombstone
 from consumer.moderation.tasks.task import Callback, Task
 
 
@@ -30,27 +30,31 @@ class _Kept:
 
 
 class Remembered:
-    """The tasks and callbacks that were written and not deleted, by the places of their events.
+    """The tasks and callbacks that were written and not deleted, by the places of their events, and the notes.
 
     Records may be applied in any order that keeps the order of each key, and any number of times.
     """
 
-    __slots__ = ("_at", "_called", "_known")
+    __slots__ = ("_at", "_called", "_known", "_notes")
 
     def __init__(self) -> None:
         self._at: dict[Place, _Kept] = {}
         # How many events are remembered of a task, and where callbacks came to that are said to be of it.
         self._known: Counter[str] = Counter()
         self._called: dict[str, set[Place]] = {}
+        self._notes: dict[NoteKey, tuple[float, bytes]] = {}
 
     def __len__(self) -> int:
-        """How many tasks and callbacks are kept."""
-        return sum(len(kept.tasks) + len(kept.callbacks) for kept in self._at.values())
+        """How many tasks, callbacks and notes are kept."""
+        return len(self._notes) + sum(len(kept.tasks) + len(kept.callbacks) for kept in self._at.values())
 
-    def apply(self, item: Task | Callback | Tombstone, written_at: float, now: float) -> None:
-        """Take in one record that was written at this time; one that is too old counts as deleted."""
+    def apply(self, item: Task | Callback | Note | Tombstone, written_at: float, now: float) -> None:
+        """Take in one record that was written at this time; one that is too old counts as deleted, if it is no note."""
         if isinstance(item, Tombstone):
             self._remove(item.key)
+            return
+        if isinstance(item, Note):
+            self._notes[item.key] = (min(written_at, now), item.value)
             return
         key = TaskKey(item.place, item.fingerprint) if isinstance(item, Task) else CallbackKey(item.place, item.task_id)
         self._remove(key)
@@ -91,6 +95,14 @@ class Remembered:
         tasks = [TaskKey(place, fingerprint) for fingerprint in kept.tasks]
         return [*tasks, *(CallbackKey(place, task_id) for task_id in kept.callbacks)]
 
+    def notes(self, kind: str) -> list[Note]:
+        """All notes of a kind."""
+        return [Note(key, value) for key, (_, value) in self._notes.items() if key.parts[0] == kind]
+
+    def old_notes(self, before: float) -> list[Note]:
+        """The notes that were written before this time, and by nobody since."""
+        return [Note(key, value) for key, (at, value) in self._notes.items() if at < before]
+
     def drop_old(self, now: float) -> None:
         """Forget all that is too old to be of use; its records go by the topic's retention."""
         for place, kept in list(self._at.items()):
@@ -101,7 +113,10 @@ class Remembered:
                 if at < now - KEPT_SECONDS:
                     self._remove(CallbackKey(place, task_id))
 
-    def _remove(self, key: TaskKey | CallbackKey) -> None:
+    def _remove(self, key: TaskKey | CallbackKey | NoteKey) -> None:
+        if isinstance(key, NoteKey):
+            self._notes.pop(key, None)
+            return
         kept = self._at.get(key.place)
         if kept is None:
             return

@@ -1,9 +1,11 @@
-"""The state of a group: tasks and callbacks in a log that all its processes read, behind the seam of a Kafka topic."""
+"""The state of a group: tasks, callbacks and notes in a log that all its processes read; its seam is a Kafka topic."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
@@ -11,11 +13,14 @@ import structlog
 from consumer.errors import DeliveryRefused, ModerationConsumerError, Stuck
 from consumer.moderation.tasks.records import (
     CallbackKey,
+    Note,
+    NoteKey,
     Tombstone,
     Unreadable,
     decode,
     encode_callback,
     encode_key,
+    encode_note,
     encode_task,
 )
 from consumer.moderation.tasks.remembered import Remembered
@@ -40,18 +45,29 @@ _FORWARD_SECONDS: Final = 5.0
 # How often it is said what a takeover waits for.
 _SAY_SECONDS: Final = 5.0
 _DROP_OLD_SECONDS: Final = 600.0
+# The topic keeps records for two days. A note is written again before, by one of the processes, or by a few.
+_RENEW_SECONDS: Final = 16 * 3600.0
+_RENEW_SPREAD_SECONDS: Final = 4 * 3600.0
 
 
 class StateRecord(NamedTuple):
-    """One record of the log; `written_at` is in seconds since the epoch, and None as value deletes the key."""
+    """One record of the log; `written_at` is in seconds since the epoch, and None as value deletes the key.
+
+    `gap` says that something is missing between the record before it in its partition and this one: records that later
+    ones have replaced, or what is no record.
+    """
 
     key: bytes | None
     value: bytes | None
     written_at: float
+    gap: bool = False
 
 
 class StateLog(Protocol):
-    """A log of keys and values, in partitions by key: a compacted Kafka topic, or one in memory."""
+    """A log of keys and values, in partitions by key: a compacted Kafka topic, or one in memory.
+
+    All keys of which `is_note` is true are in one partition, so that their records have one order.
+    """
 
     async def start(self) -> None:
         """Connect, and make the log if it is not there.
@@ -101,8 +117,9 @@ class StateLog(Protocol):
 class StateTopic:
     """Remembers tasks beyond the life of a process, and passes callbacks to the process that works on their task.
 
-    It is a `TaskStore` and a `CallbackExchange`. Each process of a group reads the whole log all the time, also one
-    that stands by, and so has it at hand when it takes over. What it writes itself counts when it is acknowledged.
+    It is a `TaskStore`, a `CallbackExchange`, and keeps `consumer.quota.notes.Notes`. Each process of a group reads the
+    whole log all the time, also one that stands by, and so has it at hand when it takes over. What it writes itself
+    counts when it is acknowledged; notes count when they are read.
 
     Args:
         log: where the records are; all processes of one group, and no other, share one.
@@ -119,9 +136,13 @@ class StateTopic:
         self._receive: Callable[[Callback], bool] = lambda _: False
         self._applied: Mapping[int, int] = {}
         self._moved = asyncio.Event()
-        self._graves: dict[bytes, None] = {}
-        self._to_bury = asyncio.Event()
+        # What is to be written soon, in no hurry: mostly tombstones.
+        self._due: dict[bytes, bytes | None] = {}
+        self._to_write = asyncio.Event()
         self._dropped_at = clock.now()
+        self._followers: dict[str, Callable[[tuple[str, ...], bytes | None], str | None]] = {}
+        self._gaps = 0
+        self._renew_seconds = _RENEW_SECONDS + random.random() * _RENEW_SPREAD_SECONDS
 
     async def start(self) -> None:
         """Connect, and make the log if it is not there.
@@ -139,7 +160,7 @@ class StateTopic:
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tail())
-            tasks.create_task(self._bury_all())
+            tasks.create_task(self._write_all())
 
     async def caught_up(self) -> None:
         """Return when everything that was in the log at the time of the call has been read. `run` has to be running.
@@ -166,7 +187,7 @@ class StateTopic:
         """Write the last tombstones and disconnect, within a bounded time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._stop_seconds):
-                await self._bury()
+                await self._write_due()
         await self._state_log.stop()
 
     # What a store of tasks does
@@ -182,7 +203,7 @@ class StateTopic:
         futures = []
         for task in tasks:
             key, value = encode_task(task)
-            self._graves.pop(key, None)
+            self._due.pop(key, None)
             futures.append(await self._state_log.append(key, value))
         try:
             await asyncio.gather(*futures)
@@ -203,7 +224,7 @@ class StateTopic:
         for place in places:
             for key in self._view.keys(place):
                 self._view.apply(Tombstone(key), now, now)
-                self._delete(encode_key(key))
+                self._write_soon(encode_key(key), None)
 
     # What an exchange of callbacks does
 
@@ -231,12 +252,48 @@ class StateTopic:
         """Have each callback that is recorded from now on handed over; true says that its task is over here."""
         self._receive = receive
 
+    # Notes: `consumer.quota.notes.Notes` says what is promised of them
+
+    @property
+    def gaps(self) -> int:
+        """How often something was missing in what was read."""
+        return self._gaps
+
+    def follow(self, kind: str, hear: Callable[[tuple[str, ...], bytes | None], str | None]) -> None:
+        """Have all notes of a kind handed over: what is known at once, then each when it is read, also our own."""
+        self._followers[kind] = hear
+        for note in self._view.notes(kind):
+            self._hand_over(note.key, note.value)
+
+    async def put(self, key: tuple[str, ...], value: bytes) -> None:
+        """Return when all in-sync replicas have this note. It waits for as long as they are away.
+
+        When cancelled, it may be written.
+
+        Raises:
+            Stuck: the log does not take it.
+        """
+        record = encode_note(Note(NoteKey(key), value))
+        self._due.pop(record[0], None)
+        future = await self._state_log.append(*record)
+        try:
+            # A record that is taken back costs all that are on their way a new producer.
+            await asyncio.shield(future)
+        except ModerationConsumerError as error:
+            self._failed.labels("note").inc()
+            raise Stuck(f"a note cannot be recorded in the state topic: {error}") from error
+
+    def delete(self, key: tuple[str, ...]) -> None:
+        """Have a note deleted, soon."""
+        self._write_soon(encode_key(NoteKey(key)), None)
+
     # Reading
 
     async def _tail(self) -> None:
         while True:
             records = await self._state_log.read()
             for record in records:
+                self._gaps += record.gap
                 try:
                     self._apply(decode(record.key, record.value), record.written_at)
                 except Unreadable as unreadable:
@@ -248,9 +305,15 @@ class StateTopic:
             if now - self._dropped_at >= _DROP_OLD_SECONDS:
                 self._dropped_at = now
                 self._view.drop_old(now)
+                for note in self._view.old_notes(now - self._renew_seconds):
+                    self._write_soon(*encode_note(note))
 
-    def _apply(self, item: Task | Callback | Tombstone, written_at: float) -> None:
+    def _apply(self, item: Task | Callback | Note | Tombstone, written_at: float) -> None:
         self._view.apply(item, written_at, self._clock.now())
+        if isinstance(item, Note):
+            self._hand_over(item.key, item.value)
+        elif isinstance(item, Tombstone) and isinstance(item.key, NoteKey):
+            self._hand_over(item.key, None)
         if not isinstance(item, Callback) or not self._view.has(item):
             return
         over = self._receive(item)
@@ -258,28 +321,35 @@ class StateTopic:
         if over and not self._view.knows(item.task_id):
             key = CallbackKey(item.place, item.task_id)
             self._view.apply(Tombstone(key), written_at, written_at)
-            self._delete(encode_key(key))
+            self._write_soon(encode_key(key), None)
 
-    # Deleting
+    def _hand_over(self, key: NoteKey, value: bytes | None) -> None:
+        hear = self._followers.get(key.parts[0])
+        reason = None if hear is None else hear(key.parts, value)
+        if reason is not None:
+            self._skipped.labels(reason).inc()
 
-    def _delete(self, key: bytes) -> None:
-        self._graves[key] = None
-        self._to_bury.set()
+    # Deleting, and writing old notes again
 
-    async def _bury_all(self) -> None:
+    def _write_soon(self, key: bytes, value: bytes | None) -> None:
+        self._due[key] = value
+        self._to_write.set()
+
+    async def _write_all(self) -> None:
         while True:
-            await self._to_bury.wait()
-            self._to_bury.clear()
-            await self._bury()
+            await self._to_write.wait()
+            self._to_write.clear()
+            await self._write_due()
 
-    async def _bury(self) -> None:
-        """Write the tombstones that are due. One that fails leaves a record behind, which retention deletes."""
-        while self._graves:
-            key = next(iter(self._graves))
-            future = await self._state_log.append(key, None)
-            self._graves.pop(key, None)
-            future.add_done_callback(self._buried)
+    async def _write_due(self) -> None:
+        """Write what is due. A tombstone that fails leaves a record behind, and a note is due again later."""
+        while self._due:
+            key, value = next(iter(self._due.items()))
+            future = await self._state_log.append(key, value)
+            if self._due.get(key) is value:
+                self._due.pop(key, None)
+            future.add_done_callback(partial(self._written, "tombstone" if value is None else "note"))
 
-    def _buried(self, future: asyncio.Future[None]) -> None:
+    def _written(self, what: str, future: asyncio.Future[None]) -> None:
         if future.cancelled() or future.exception() is not None:
-            self._failed.labels("tombstone").inc()
+            self._failed.labels(what).inc()

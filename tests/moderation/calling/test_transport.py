@@ -11,6 +11,7 @@ import pytest
 
 from consumer.errors import NoAnswer, NotSent, Withheld
 from consumer.moderation.calling.transport import MAX_ANSWER_BYTES, AiohttpTransport, HttpAnswer
+from consumer.quota.wire import expect
 from consumer.settings.models import Timeouts
 from tests.moderation.support import Door
 
@@ -281,3 +282,26 @@ def test_nothing_is_written_on_an_old_connection_when_the_guard_is_shut() -> Non
 
     asyncio.run(main())
     assert seen == [b"1111", b"3333"]
+
+
+def test_who_waits_for_the_request_hears_when_it_is_written() -> None:
+    """A request is told of when it has been written, before its answer, and one that the guard held back is not."""
+    told = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        await told.wait()
+        writer.write(HEAD + b"Content-Length: 2\r\n\r\n{}")
+
+    async def main() -> bool:
+        door = Door()
+        async with server(handler) as url, AiohttpTransport(FAST, door) as transport:
+            expect(told.set)
+            with pytest.raises(Withheld):
+                await transport.post(url, {}, b"held back")
+            early = told.is_set()
+            door.open()
+            await transport.post(url, {}, b"sent")
+        return early
+
+    assert not asyncio.run(main())

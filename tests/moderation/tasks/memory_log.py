@@ -1,4 +1,4 @@
-"""A state log in memory, shared by the processes of a test: partitions, acknowledgements that take time, outages."""
+"""A state log in memory, shared by the processes of a test: partitions, late acknowledgements, outages, compaction."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from consumer.errors import Stuck
 from consumer.metrics import Metrics
+from consumer.moderation.tasks.records import is_note
 from consumer.moderation.tasks.state import StateRecord, StateTopic
 from tests.virtual_time import LoopClock
 
@@ -30,10 +31,11 @@ class MemoryTopic:
     """The records, whoever writes and reads them. While it is `away` it takes and tells nothing.
 
     `ack_seconds` is how long a record takes to be in the log and acknowledged; `refusal` is what appends fail with.
+    Where compaction took a record away, None stands in its place.
     """
 
     def __init__(self, *, ack_seconds: float = 0.005) -> None:
-        self.partitions: list[list[StateRecord]] = [[] for _ in range(PARTITIONS)]
+        self.partitions: list[list[StateRecord | None]] = [[] for _ in range(PARTITIONS)]
         self.ack_seconds = ack_seconds
         self.refusal: Exception | None = None
         self.here = asyncio.Event()
@@ -53,14 +55,34 @@ class MemoryTopic:
 
     def write(self, key: bytes | None, value: bytes | None) -> None:
         """Put a record in at once."""
-        self.partitions[zlib.crc32(key or b"") % PARTITIONS].append(StateRecord(key, value, LoopClock().now()))
+        number = 0 if is_note(key) else zlib.crc32(key or b"") % PARTITIONS
+        self.partitions[number].append(StateRecord(key, value, LoopClock().now()))
         self.grown.set()
         self.grown = asyncio.Event()
 
     @property
     def records(self) -> list[StateRecord]:
         """All records, in the order of each key."""
-        return [record for partition in self.partitions for record in partition]
+        return [record for partition in self.partitions for record in partition if record is not None]
+
+    def compact(self) -> None:
+        """Take away what later records have replaced."""
+        for partition in self.partitions:
+            seen: set[bytes | None] = set()
+            for offset in reversed(range(len(partition))):
+                record = partition[offset]
+                if record is not None and record.key in seen:
+                    partition[offset] = None
+                elif record is not None:
+                    seen.add(record.key)
+
+    def expire(self, seconds: float) -> None:
+        """Take away what is older than this, as retention does."""
+        oldest = LoopClock().now() - seconds
+        for partition in self.partitions:
+            for offset, record in enumerate(partition):
+                if record is not None and record.written_at < oldest:
+                    partition[offset] = None
 
     def live(self) -> dict[bytes | None, bytes]:
         """What compaction would leave: the last value of each key that is not deleted."""
@@ -75,6 +97,7 @@ class MemoryStateLog:
         self.topic = topic
         self.lagging = False
         self._positions = dict.fromkeys(range(PARTITIONS), 0)
+        self._next = dict.fromkeys(range(PARTITIONS), 0)
         self._unacknowledged: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -97,8 +120,12 @@ class MemoryStateLog:
         if self.lagging:
             await asyncio.sleep(LAG_SECONDS)
             return []
-        found = self._unread()
+        unread = self._unread()
         self._positions = {number: len(records) for number, records in enumerate(self.topic.partitions)}
+        found = []
+        for number, offset, record in unread:
+            found.append(record._replace(gap=offset != self._next[number]))
+            self._next[number] = offset + 1
         return found
 
     def positions(self) -> Mapping[int, int]:
@@ -115,9 +142,13 @@ class MemoryStateLog:
             for task in self._unacknowledged:
                 task.cancel()
 
-    def _unread(self) -> list[StateRecord]:
-        partitions = enumerate(self.topic.partitions)
-        return [record for number, records in partitions for record in records[self._positions[number] :]]
+    def _unread(self) -> list[tuple[int, int, StateRecord]]:
+        return [
+            (number, offset, record)
+            for number, records in enumerate(self.topic.partitions)
+            for offset, record in enumerate(records[self._positions[number] :], self._positions[number])
+            if record is not None
+        ]
 
     async def _write(self, key: bytes, value: bytes | None, future: asyncio.Future[None]) -> None:
         try:

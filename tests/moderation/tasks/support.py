@@ -71,6 +71,7 @@ class Rig:
         exchange: CallbackExchange | None = None,
         callbacks: bool = False,
         acquire: Callable[[], Awaitable[float]] | None = None,
+        queries_per_second: float = float("inf"),
         **settings: float,
     ) -> None:
         self._reply = reply
@@ -87,6 +88,7 @@ class Rig:
             clock=LoopClock(),
             metrics=self.metrics,
             exchange=exchange,
+            queries_per_second=lambda: queries_per_second,
         )
 
     async def query(self, service: str, task_id: str) -> Answer | None:

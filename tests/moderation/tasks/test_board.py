@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -458,6 +459,37 @@ def test_submitters_wait_while_polls_are_late() -> None:
             assert now() == pytest.approx(129, abs=1.5)
 
     virtual_time.run(main())
+
+
+def test_tasks_that_take_two_polls_are_submitted_at_half_the_query_quota() -> None:
+    """In the long run as many tasks are let in as can be asked for in time, and their polls are hardly late."""
+    asked: Counter[str] = Counter()
+    submitted: list[float] = []
+
+    def second_time(task_id: str) -> Answer | None:
+        asked[task_id] += 1
+        return answer(task_id) if asked[task_id] == 2 else None
+
+    async def main() -> None:
+        submits, queries = (Bucket(10, jitter_seconds=0.0, clock=virtual_time.LoopClock()) for _ in range(2))
+        rig = Rig(second_time, acquire=queries.acquire, queries_per_second=10)
+        async with rig.running() as board, asyncio.TaskGroup() as waiting:
+            while now() < 1200:
+                await board.room()
+                await submits.acquire()
+                submitted.append(now())
+                one = task(len(submitted), submitted_at=now())
+                await board.add([one])
+                waiting.create_task(board.result(one))
+        polls: dict[str, list[float]] = {}
+        for at, task_id in rig.queries:
+            polls.setdefault(task_id, []).append(at)
+        gaps = [second - first for first, second in polls.values() if first > 600]
+        assert min(gaps) >= 30
+        assert max(gaps) < 45
+
+    virtual_time.run(main())
+    assert sum(600 < at <= 1200 for at in submitted) == pytest.approx(3000, rel=0.05)
 
 
 def test_an_event_may_be_in_several_tasks() -> None:

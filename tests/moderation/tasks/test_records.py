@@ -14,13 +14,17 @@ from hypothesis import strategies as st
 from consumer.moderation.tasks.records import (
     VERSION,
     CallbackKey,
+    Note,
+    NoteKey,
     TaskKey,
     Tombstone,
     Unreadable,
     decode,
     encode_callback,
     encode_key,
+    encode_note,
     encode_task,
+    is_note,
 )
 from consumer.moderation.tasks.task import Callback, Place, Task, fingerprint
 from consumer.record import Partition, Record
@@ -49,6 +53,7 @@ TASKS = st.builds(
     last_path=st.none() | PATHS,
 )
 CALLBACKS = st.builds(Callback, PLACES, NAME, st.binary(min_size=1, max_size=200))
+NOTES = st.builds(Note, st.builds(NoteKey, st.lists(TEXT, min_size=1, max_size=4).map(tuple)), st.binary(max_size=50))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -100,6 +105,15 @@ def test_a_callback_comes_back_byte_for_byte(callback: Callback) -> None:
     assert decode(key, None) == Tombstone(CallbackKey(callback.place, callback.task_id))
 
 
+@given(note=NOTES)
+def test_a_note_comes_back_as_it_was_written(note: Note) -> None:
+    """Key and value of a note survive, whatever characters the parts of its key are made of."""
+    key, value = encode_note(note)
+    assert is_note(key)
+    assert decode(key, value) == note
+    assert decode(key, None) == Tombstone(note.key)
+
+
 @given(one=TASKS, other=TASKS, callback=CALLBACKS)
 def test_keys_are_told_apart(one: Task, other: Task, callback: Callback) -> None:
     """Two events, or two parts of an event, never share a key, and a callback never has a task's."""
@@ -112,6 +126,7 @@ def test_keys_are_written_for_people() -> None:
     """A key says in plain words what it is of, so that the topic can be looked through with Kafka's own tools."""
     assert encode_task(TASK)[0] == f"task/ugc.posts/7/{2**40}/{'0f' * 16}".encode()
     assert encode_callback(Callback(TASK.place, "t/1", b"{}"))[0] == f"callback/ugc.posts/7/{2**40}/t%2F1".encode()
+    assert encode_key(NoteKey(("budget", "chat", "CNY"))) == b"note/budget/chat/CNY"
 
 
 def test_every_field_of_a_task_is_written() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.moderation.tasks.records import CallbackKey, TaskKey, Tombstone
+from consumer.moderation.tasks.records import CallbackKey, Note, NoteKey, TaskKey, Tombstone
 from consumer.moderation.tasks.remembered import KEPT_SECONDS, Remembered
 from consumer.moderation.tasks.task import Callback, Place, Task
 
@@ -38,7 +38,7 @@ AGES = st.sampled_from([0.0, KEPT_SECONDS - 100, KEPT_SECONDS + 100])
 HISTORIES = st.lists(st.tuples(TASKS | CALLBACKS | TOMBSTONES, AGES), max_size=25)
 
 
-def key_of(item: Task | Callback | Tombstone) -> TaskKey | CallbackKey:
+def key_of(item: Task | Callback | Tombstone) -> TaskKey | CallbackKey | NoteKey:
     if isinstance(item, Tombstone):
         return item.key
     if isinstance(item, Task):
@@ -80,6 +80,21 @@ def test_the_view_is_what_its_records_add_up_to(history: list[tuple[Any, float]]
     check(view, model, later)
     view.drop_old(later)
     check(view, {key: (item, at) for key, (item, at) in model.items() if at >= later - KEPT_SECONDS}, later)
+
+
+def test_notes_are_kept_however_old_they_are() -> None:
+    """A note stays until it is deleted, and the ones that nobody has written for long are found."""
+    view = Remembered()
+    old, new = (Note(NoteKey(("a", name)), b"x") for name in ("old", "new"))
+    view.apply(old, NOW - 10 * KEPT_SECONDS, NOW)
+    view.apply(new, NOW, NOW)
+    view.apply(Note(NoteKey(("b", "1")), b"y"), NOW, NOW)
+    view.drop_old(NOW)
+    assert view.notes("a") == [old, new]
+    assert view.old_notes(NOW - KEPT_SECONDS) == [old]
+    assert len(view) == 3
+    view.apply(Tombstone(old.key), NOW, NOW)
+    assert view.notes("a") == [new]
 
 
 def test_a_clock_that_runs_ahead_keeps_nothing_for_longer() -> None:

@@ -1,0 +1,173 @@
+"""`moderation-consumer estimate`: what records would cost, and how long they would take, without a call."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from consumer.cli.dead_letters_shared import moment, run_quietly
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from consumer.estimate.replay import Pace
+    from consumer.estimate.result import Estimate
+
+
+__all__ = ["command"]
+
+
+_CREDENTIALS = "MODERATION__MODERATION__CREDENTIALS__"
+# Nothing is signed for anybody and nobody reports anything: what stands for these secrets is of no importance.
+_INVENTED = {
+    f"{_CREDENTIALS}PROVIDER": "static",
+    f"{_CREDENTIALS}ACCESS_KEY_ID": "none",
+    f"{_CREDENTIALS}ACCESS_KEY_SECRET": "none",
+    "MODERATION__CALLBACKS__SECRET": "no secret at all",
+}
+_KAFKA_PASSWORD = "MODERATION__KAFKA__SECURITY__SASL_PASSWORD"  # noqa: S105  # the name of one
+
+
+class _Unreadable(click.ClickException):
+    """What is to be estimated cannot be read."""
+
+    exit_code = os.EX_DATAERR
+
+
+def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A part of a whole: `5%` or `0.05`."""
+    if value is None:
+        return None
+    try:
+        share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise click.BadParameter(f"{value!r} is no part of a whole; write it as 5% or 0.05", context, parameter)
+    return share
+
+
+@click.command(short_help="say what records would cost, without a call")
+@click.argument("config", nargs=-1, type=click.Path(path_type=str))
+@click.option("--file", type=click.File("rb"), metavar="FILE", help="Read FILE, not the topics: a JSON record a line.")
+@click.option("--envelope", is_flag=True, help="Its lines are whole records, as kcat -J and rpk print them.")
+@click.option("--from", "since", metavar="TIME", callback=moment, help="From this time on: 2026-01-31T08:00, in UTC.")
+@click.option("--to", "until", metavar="TIME", callback=moment, help="Before this time.")
+@click.option(
+    "--pace",
+    type=click.Choice(["backlog", "recorded"]),
+    help="All at once, or by their timestamps.  [default: recorded, if all have one]",
+)
+@click.option("--replicas", type=click.IntRange(1, 1000), metavar="N", help="How many, where kafka.scale is share.")
+@click.option("--risk", default="2%", metavar="SHARE", callback=_share, help="Of texts, found risky.  [default: 2%]")
+@click.option("--sample", metavar="SHARE", callback=_share, help="Replay only so much, such as 5%.")
+@click.option("--seed", type=int, metavar="N", help="Of the sample; by chance if not given.")
+@click.option("--savings/--no-savings", default=True, help="Try other settings, too.  [default: savings]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--svg", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Draw charts into FILE.")
+def command(
+    *,
+    config: tuple[str, ...],
+    file: IO[bytes] | None,
+    envelope: bool,
+    since: int | None,
+    until: int | None,
+    pace: Pace | None,
+    replicas: int | None,
+    risk: float,
+    sample: float | None,
+    seed: int | None,
+    savings: bool,
+    as_json: bool,
+    svg: str | None,
+) -> None:
+    """Say what records would cost, how long they would take, and what each saving would bring.
+
+    Mapping, routing, batching, caching and quotas run as they would, in virtual time. Nothing is sent to the service,
+    and no credentials for it are needed. CONFIG is what `run` takes. The topics are read without joining a group.
+
+    \b
+    Examples:
+      moderation-consumer estimate config.yaml --from 2026-01-30 --to 2026-01-31
+      moderation-consumer estimate config.yaml --file records.jsonl.gz --svg cost.svg
+    """  # noqa: D301  # the \b is click's sign to leave the lines below it as they are
+    from consumer import logs
+    from consumer.estimate import gathering
+    from consumer.estimate.corpus import Corpus
+    from consumer.estimate.estimating import estimate
+    from consumer.estimate.reading import FileError
+    from consumer.runtime import calm_collector
+    from consumer.settings import load
+
+    if file is None and envelope:
+        raise click.UsageError("--envelope says how the lines of a --file are to be read")
+    if sample == 0:
+        raise click.UsageError("--sample takes a part of the records, such as 5%")
+    settings = load(config, _environment(os.environ, kafka=file is None)).settings
+    if replicas is not None and settings.kafka.scale != "share":
+        raise click.UsageError("--replicas is for kafka.scale: share; else one works, however many there are")
+    logs.configure(level="error", form="console")
+    asked = gathering.Asked(since, until, sample, random.randrange(10**6) if seed is None else seed)
+    with Corpus() as corpus:
+        try:
+            if file is None:
+                gathered = run_quietly(gathering.from_topics(settings, corpus, asked, progress=_progress))
+            else:
+                gathered = gathering.from_file(
+                    file,
+                    "standard input" if file.name == "<stdin>" else file.name,
+                    corpus,
+                    asked,
+                    topic=settings.kafka.topics[0],
+                    envelope=envelope,
+                    progress=_progress,
+                )
+            about = gathering.about(gathered, settings, pace=pace, replicas=replicas or 1, risk=risk)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        except FileError as error:
+            raise _Unreadable(str(error)) from error
+        calm_collector()
+        found = estimate(gathered.records, about, settings, savings=savings, progress=_progress)
+    _show(found, as_json=as_json, svg=svg)
+
+
+def _environment(environ: Mapping[str, str], *, kafka: bool) -> dict[str, str]:
+    """The environment with something in the place of each secret that nothing here needs."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(_CREDENTIALS)}
+    return {**kept, **_INVENTED} if kafka else {**kept, **_INVENTED, _KAFKA_PASSWORD: "none"}
+
+
+@contextlib.contextmanager
+def _progress(label: str, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty() or not size:
+        yield lambda _: None
+        return
+    with click.progressbar(length=size, label=label.ljust(14), file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _show(estimate: Estimate, *, as_json: bool, svg: str | None) -> None:
+    from consumer.estimate.report_json import as_dict
+    from consumer.estimate.report_svg import draw
+    from consumer.estimate.report_text import report
+
+    if as_json:
+        click.echo(json.dumps(as_dict(estimate), indent=2))
+    else:
+        for line in report(estimate):
+            click.echo(line)
+    if svg is not None:
+        try:
+            Path(svg).write_text(draw(estimate), encoding="utf-8")
+        except OSError as error:
+            raise click.FileError(svg, error.strerror) from error
