@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import pytest
 
 from tests.app.process import Bench, environment, running
 from tests.app.test_restart import simulator, wait_until_judged
+from tests.ports import free_port
 
 
 if TYPE_CHECKING:
@@ -48,13 +48,6 @@ def until(fact: Callable[[], bool], *, seconds: float = 40) -> None:
     while not fact():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.mark.timeout(150)

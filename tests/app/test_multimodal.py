@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import socket
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from consumer.app import App
 from consumer.settings import load
 from consumer.simulator import Fault, Latency, Simulator, SimulatorSettings, truth
 from tests.app.process import Bench, environment
+from tests.ports import free_port
 
 
 if TYPE_CHECKING:
@@ -56,13 +56,6 @@ def events() -> list[dict[str, object]]:
 # The first bytes of a picture are what the service goes by.
 AVATAR = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
 RISKY_IDS = {"c1-2", "c2-1"}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def judged(bench: Bench, settings: SimulatorSettings, count: int, **more: str) -> tuple[Simulator, App]:

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.ports import free_ports
 
 
 if TYPE_CHECKING:
@@ -180,7 +181,9 @@ class KafkaCluster:
         self._config = {**CONFIG, **(config or {})}
         self._advertised = dict(advertised or {})
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._ports = dict(zip(range(1, nodes + 1), _free_ports(nodes, 2 + len(self._advertised)), strict=True))
+        each = 2 + len(self._advertised)
+        ports = free_ports(nodes * each)
+        self._ports = {node: tuple(ports[(node - 1) * each : node * each]) for node in range(1, nodes + 1)}
         self._directory: Path | None = None
         self._jars = Path()
 
@@ -363,17 +366,3 @@ def die_with_parent() -> None:
 
 def _listeners(ports: Mapping[str, int]) -> str:
     return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
-
-
-def _free_ports(nodes: int, each: int) -> list[tuple[int, ...]]:
-    """So many ports for each node that nobody listens on: for clients, for controllers, and for further listeners.
-
-    All are held open until the last is known.
-    """
-    with contextlib.ExitStack() as held:
-        ports = []
-        for _ in range(nodes * each):
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    return [tuple(ports[at : at + each]) for at in range(0, len(ports), each)]

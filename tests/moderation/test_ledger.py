@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,6 +16,7 @@ from consumer.event import Event, Image
 from consumer.simulator import Fault, Simulator, SimulatorSettings
 from consumer.simulator.faults import KINDS, OF_CALLBACKS, OF_CALLS, OF_TASKS
 from consumer.simulator.latency import Latency
+from tests.ports import free_port
 
 
 if TYPE_CHECKING:
@@ -105,13 +105,6 @@ def events(service: str, count: int = 4, thread: str | None = None) -> list[Even
     text = "" if service == IMAGE else "good morning " * (100 if service == ADVANCED else 1)
     images = (Image(url="https://img.example/a.jpg"),) if service in {IMAGE, POST} else ()
     return [Event(f"e{number}", "comment", text=text, images=images, thread=thread) for number in range(count)]
-
-
-def free_port() -> int:
-    with socket.socket() as here:
-        here.bind(("127.0.0.1", 0))
-        port: int = here.getsockname()[1]
-        return port
 
 
 async def judged(
