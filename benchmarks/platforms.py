@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["articles", "forum", "profiles"]
 
 
-_WORDS = (
-    "the,a,of,my,your,this,that,red,old,new,small,long,first,last,best,good,quiet,busy,warm,cold,early,late,"
-    "north,south,river,road,garden,kitchen,market,train,station,camera,window,letter,book,song,season,morning,"
-    "evening,summer,winter,house,bread,coffee,mountain,island,village,harbour,bridge,forest,field,keeps,makes,"
-    "finds,takes,brings,leaves,opens,walks,runs,sings,waits,turns,grows,again,never,always,often,slowly"
-).split(",")
+_WORDS = re.findall(
+    r"\w+",
+    "the a of my your this that red old new small long first last best good quiet busy warm cold early late north "
+    "south river road garden kitchen market train station camera window letter book song season morning evening "
+    "summer winter house bread coffee mountain island village harbour bridge forest field keeps makes finds takes "
+    "brings leaves opens walks runs sings waits turns grows again never always often slowly ",
+)
 _RISKY = tuple(word.text for word in truth.WORDS if word.mainland is not None)
 _RISK = 0.02
 _NAMES = ("kim", "ana", "lee", "max", "zoe", "ivy", "leo", "mia", "noa", "eva")

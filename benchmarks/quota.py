@@ -349,7 +349,8 @@ async def _measured(rows: Sequence[Row], seconds: float) -> list[Measured]:
     with tempfile.TemporaryDirectory() as folder, KafkaCluster() as cluster:
         for row in rows:
             found.append(await measure(row, cluster, Path(folder), seconds))
-            print(f"{row.name}: {_cells(row, found[-1])}", file=sys.stderr, flush=True)
+            _, _, _, use, _, refused, *_ = _cells(row, found[-1])
+            print(f"{row.name}: {use} of N/(1+J), {refused} refused", file=sys.stderr, flush=True)
     return found
 
 

@@ -102,6 +102,8 @@ class Judging:
     judge: Timely
     client: ModerationClient
     board: TaskBoard
+    known: Known
+    """What remembers answers, and stands before all calls but those of tasks."""
     packed: Packed | None
     """What judges short texts together, where that is chosen."""
 
@@ -208,8 +210,8 @@ class Judging:
             services = resolve(own.services)
             self.packed = self._packs(services)
             caller: Caller = self.packed or self.client
-            self._known = Known(caller, settings.cache, prices=price_list(own.prices), clock=clock, metrics=metrics)
-            self._services = ServiceJudge(self._known, services, self._threads, place=place, referer=own.referer)
+            self.known = Known(caller, settings.cache, prices=price_list(own.prices), clock=clock, metrics=metrics)
+            self._services = ServiceJudge(self.known, services, self._threads, place=place, referer=own.referer)
             self.judge = Timely(
                 self._services, routes(settings), clock=clock, metrics=metrics, submitted=self._services.submitted
             )
@@ -234,7 +236,7 @@ class Judging:
         Raises:
             Exception: what one of these parts cannot recover from.
         """
-        async with asyncio.TaskGroup() as tasks, self._threads, self.packed or nullcontext(), self._known:
+        async with asyncio.TaskGroup() as tasks, self._threads, self.packed or nullcontext(), self.known:
             tasks.create_task(self._credentials.run())
             tasks.create_task(self.board.run())
             if watched:

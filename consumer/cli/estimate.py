@@ -57,7 +57,9 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
 
 @click.command(short_help="say what records would cost, without a call")
 @click.argument("config", nargs=-1, type=click.Path(path_type=str))
-@click.option("--file", type=click.File("rb"), metavar="FILE", help="Read FILE, not the topics: a JSON record a line.")
+@click.option(
+    "--file", type=click.File("rb", lazy=True), metavar="FILE", help="Read FILE, not the topics: a JSON record a line."
+)
 @click.option("--envelope", is_flag=True, help="Its lines are whole records, as kcat -J and rpk print them.")
 @click.option("--from", "since", metavar="TIME", callback=moment, help="From this time on: 2026-01-31T08:00, in UTC.")
 @click.option("--to", "until", metavar="TIME", callback=moment, help="Before this time.")
@@ -123,7 +125,7 @@ def command(
             else:
                 gathered = gathering.from_file(
                     file,
-                    "standard input" if file.name == "<stdin>" else file.name,
+                    "standard input" if file.name in {"-", "<stdin>"} else file.name,
                     corpus,
                     asked,
                     topic=settings.kafka.topics[0],

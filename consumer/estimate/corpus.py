@@ -34,14 +34,21 @@ class Given(Record):
 class Block:
     """A run of the corpus that is replayed by itself: numbers from `start` until before `stop`.
 
-    What is counted are those from `first` until before `last`. The others only have them meet what they would have met:
-    contents that are known already, and others of their threads.
+    What is counted are those from `first` until before `last`. The others are there so that these meet what they would
+    have met: others of their threads, and a quota in use. From `known_from` until before `start` stands what may be
+    known already when it begins.
     """
 
+    known_from: int
     start: int
     first: int
     last: int
     stop: int
+
+    @classmethod
+    def whole(cls, records: int) -> Self:
+        """All of so many records."""
+        return cls(0, 0, 0, records, records)
 
     @property
     def counted(self) -> int:

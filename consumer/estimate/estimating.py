@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from consumer.estimate.jobs import Job, run_all
+from consumer.estimate.jobs import Recollect, Replay, run_all
 from consumer.estimate.outcome import Outcome
-from consumer.estimate.replay import World
+from consumer.estimate.replay import World, replay
 from consumer.estimate.result import summary
 from consumer.estimate.savings import AS_CONFIGURED, variants
 from consumer.settings.models import Callbacks
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from consumer.estimate.corpus import Block, Corpus
+    from consumer.estimate.recollecting import Recollection
     from consumer.estimate.result import About, Estimate
     from consumer.settings import Settings
 
@@ -58,10 +59,17 @@ def estimate(
     """
     alone = settings.model_copy(update={"callbacks": Callbacks()})
     world = World(about.pace, about.replicas, about.risk)
-    size = sum(block.stop - block.start for block in records.blocks)
+    corpus, blocks = records.corpus, records.blocks
+    size = sum(block.stop - block.start for block in blocks)
+    known: Sequence[Sequence[Recollection]] = [()] * len(blocks)
+    if about.sample is not None and alone.cache.seconds:
+        rate = None if about.pace == "recorded" else _rate(corpus, blocks[0], alone, world)
+        with progress("looking back", sum(block.start - block.known_from for block in blocks)) as tell:
+            looks = [Recollect(block, alone, about.replicas, rate) for block in blocks]
+            known = run_all(corpus, looks, workers=workers, tell=tell)
     with progress("replaying", size) as tell:
-        jobs = [Job(block, alone, world) for block in records.blocks]
-        outcomes = run_all(records.corpus, jobs, workers=workers, tell=tell)
+        jobs = [Replay(block, alone, world, ours) for block, ours in zip(blocks, known, strict=True)]
+        outcomes = run_all(corpus, jobs, workers=workers, tell=tell)
     tried: dict[str, Sequence[Outcome]] = {}
     if savings:
         seen = Outcome()
@@ -71,11 +79,16 @@ def estimate(
         others = [variant for variant in found if variant.name != AS_CONFIGURED]
         with progress("trying savings", size * len(others)) as tell:
             jobs = [
-                Job(block, variant.settings, World(about.pace, about.replicas, about.risk, variant.evidence))
+                Replay(block, variant.settings, replace(world, evidence=variant.evidence), ours)
                 for variant in others
-                for block in records.blocks
+                for block, ours in zip(blocks, known, strict=True)
             ]
-            results = iter(run_all(records.corpus, jobs, workers=workers, tell=tell))
-        tried = {variant.name: [next(results) for _ in records.blocks] for variant in others}
+            results = iter(run_all(corpus, jobs, workers=workers, tell=tell))
+        tried = {variant.name: [next(results) for _ in blocks] for variant in others}
         tried = {variant.name: tried.get(variant.name, outcomes) for variant in found}
     return summary(about, outcomes, place_of=records.place_of, budgets=settings.budgets, savings=list(tried.items()))
+
+
+def _rate(corpus: Corpus, block: Block, settings: Settings, world: World) -> float:
+    """How many records of a backlog are worked on in a second, by what one block takes."""
+    return block.counted / max(replay(corpus, block, settings, world).seconds, 1.0)

@@ -82,7 +82,7 @@ def from_file(
     if not records:
         raise FileError(f"there are no such records in {name}")
     sample = None
-    blocks = [Block(0, 0, records, records)]
+    blocks = [Block.whole(records)]
     if asked.share is not None:
         corpus.sort()
         blocks = cut(records, asked.share, asked.seed)

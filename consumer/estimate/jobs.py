@@ -1,4 +1,4 @@
-"""Replays side by side: as many at a time as there are processors, since each keeps one busy."""
+"""Work on records side by side: as much at a time as there are processors, since each piece keeps one busy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import signal
 import sys
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from consumer.estimate.recollecting import recollections
 from consumer.estimate.replay import replay
 
 
@@ -18,33 +19,67 @@ if TYPE_CHECKING:
 
     from consumer.estimate.corpus import Block, Corpus
     from consumer.estimate.outcome import Outcome
+    from consumer.estimate.recollecting import Recollection
     from consumer.estimate.replay import World
     from consumer.settings import Settings
 
 
-__all__ = ["Job", "run_all"]
+__all__ = ["Job", "Recollect", "Replay", "run_all"]
 
+
+T_co = TypeVar("T_co", covariant=True)
 
 _TELL_SECONDS = 0.2
 
 
+class Job(Protocol[T_co]):
+    """Something that is done with the records, and can be done in a process of its own."""
+
+    def run(self, corpus: Corpus, tell: Callable[[int], None]) -> T_co:
+        """Do it; `tell` is called now and then with how many more records are done."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One replay."""
+class Replay:
+    """Replays a block."""
 
     block: Block
     settings: Settings
     world: World
+    known: Sequence[Recollection] = ()
+
+    def run(self, corpus: Corpus, tell: Callable[[int], None]) -> Outcome:
+        """What it comes to; see `replay`."""
+        return replay(corpus, self.block, self.settings, self.world, known=self.known, tell=tell)
+
+
+@dataclass(frozen=True, slots=True)
+class Recollect:
+    """Finds out what is known when a block begins."""
+
+    block: Block
+    settings: Settings
+    replicas: int
+    rate: float | None
+
+    def run(self, corpus: Corpus, tell: Callable[[int], None]) -> list[Recollection]:
+        """What is known; see `recollections`."""
+        return recollections(corpus, self.block, self.settings, replicas=self.replicas, rate=self.rate, tell=tell)
 
 
 def run_all(
-    corpus: Corpus, jobs: Sequence[Job], *, workers: int | None = None, tell: Callable[[int], None] = lambda _: None
-) -> list[Outcome]:
-    """What each job came to. `tell` is called now and then with how many more records are done.
+    corpus: Corpus,
+    jobs: Sequence[Job[T_co]],
+    *,
+    workers: int | None = None,
+    tell: Callable[[int], None] = lambda _: None,
+) -> list[T_co]:
+    """What each job comes to. `tell` is called now and then with how many more records are done.
 
     Args:
         corpus: The records.
-        jobs: What is to be replayed.
+        jobs: What is to be done.
         workers: How many processes; as many as there are processors when None.
         tell: Hears of the progress.
 
@@ -53,7 +88,7 @@ def run_all(
     """
     workers = min(len(jobs), _processors() if workers is None else workers)
     if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":
-        return [replay(corpus, job.block, job.settings, job.world, tell=tell) for job in jobs]
+        return [job.run(corpus, tell) for job in jobs]
     context = multiprocessing.get_context("fork")
     done = context.Value("q", 0)
     told = 0
@@ -75,7 +110,7 @@ def run_all(
 
 
 # What a worker was forked with.
-_given: tuple[Corpus, Sequence[Job], Any]
+_given: tuple[Corpus, Sequence[Job[Any]], Any]
 
 
 def _begin(*given: Any) -> None:
@@ -84,15 +119,14 @@ def _begin(*given: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _run(number: int) -> Outcome:
+def _run(number: int) -> Any:
     corpus, jobs, done = _given
-    job = jobs[number]
 
     def tell(more: int) -> None:
         with done.get_lock():
             done.value += more
 
-    return replay(corpus, job.block, job.settings, job.world, tell=tell)
+    return jobs[number].run(corpus, tell)
 
 
 def _processors() -> int:

@@ -14,6 +14,7 @@ from consumer.engine.limits import AtLeast, Limits
 from consumer.errors import Stuck
 from consumer.estimate.book import Book, BookedWay
 from consumer.estimate.feed import FETCH_BYTES, Feed, Nowhere
+from consumer.estimate.recollecting import teach
 from consumer.estimate.replicas import divided
 from consumer.estimate.service import ImaginedService
 from consumer.estimate.virtual import VirtualClock, run
@@ -25,11 +26,12 @@ from consumer.verdict import ACTIONS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from consumer.clock import Clock
     from consumer.estimate.corpus import Block, Corpus
     from consumer.estimate.outcome import Outcome
+    from consumer.estimate.recollecting import Recollection
     from consumer.settings import Settings
 
 
@@ -61,19 +63,38 @@ class World:
 
 
 def replay(
-    corpus: Corpus, block: Block, settings: Settings, world: World, *, tell: Callable[[int], None] = lambda _: None
+    corpus: Corpus,
+    block: Block,
+    settings: Settings,
+    world: World,
+    *,
+    known: Sequence[Recollection] = (),
+    tell: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Replay a block of records in virtual time. `tell` is called now and then with how many more are done.
+    """Replay a block of records in virtual time.
+
+    Args:
+        corpus: The records.
+        block: Which of them.
+        settings: As they are configured.
+        world: How they are replayed.
+        known: What is known already when it begins.
+        tell: Called now and then with how many more are done.
 
     Raises:
         Stuck: some records never end.
         Exception: a fault of this program.
     """
-    return run(_replay(corpus, block, settings, world, tell))
+    return run(_replay(corpus, block, settings, world, known, tell))
 
 
 async def _replay(
-    corpus: Corpus, block: Block, settings: Settings, world: World, tell: Callable[[int], None]
+    corpus: Corpus,
+    block: Block,
+    settings: Settings,
+    world: World,
+    known: Sequence[Recollection],
+    tell: Callable[[int], None],
 ) -> Outcome:
     dated = world.pace == "recorded"
     first, last = corpus.times(block.start, block.stop)
@@ -94,7 +115,8 @@ async def _replay(
         beside = await stack.enter_async_context(asyncio.TaskGroup())
         running: list[asyncio.Task[None]] = []
         async with asyncio.TaskGroup() as engines:
-            for lanes, tokens in divided(settings, corpus.lanes(block.start, block.stop), world.replicas):
+            given = divided(settings, corpus.lanes(block.start, block.stop), world.replicas)
+            for replica, (lanes, tokens) in enumerate(given):
                 judging = Judging(
                     settings,
                     clock=clock,
@@ -105,6 +127,7 @@ async def _replay(
                 )
                 await stack.enter_async_context(judging)
                 hand_out(judging.buckets, tokens)
+                teach(judging.known, replica, known)
                 running.append(beside.create_task(judging.run(watched=False)))
                 await judging.started.wait()
                 feed = Feed(corpus, lanes, clock=clock, dated=dated)

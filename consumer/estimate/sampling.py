@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-__all__ = ["Figure", "Sample", "chosen", "cut", "quantile", "total"]
+__all__ = ["AROUND", "BEFORE", "Figure", "Sample", "chosen", "cut", "quantile", "total"]
 
 
-_BLOCKS = 20
+AROUND = 1000
+"""How many records before and behind a block are replayed, too: more than are worked on at the same time."""
+BEFORE = 60_000
+"""How many records before that are looked at for what is known already."""
+
+_BLOCKS = 15
 _LEAST_BLOCKS = 5
-# A block of fewer records says little: what is said again later in it, or in the same thread, is what is looked for.
-_LEAST_RECORDS = 200
-# How many records behind a block others of its threads may be among.
-_BEHIND = 1000
+_LEAST_RECORDS = 500
 _CERTAINTY = 0.95
 
 
@@ -69,9 +71,6 @@ def chosen(records: int, share: float, seed: int) -> tuple[int, list[int]]:
 def cut(records: int, share: float, seed: int) -> list[Block]:
     """The blocks of a sample of so many records.
 
-    Before each as many records as it has are replayed, too, so that what users say all the time is known when it
-    begins; and some behind it, so that its last threads are as full as its first.
-
     Raises:
         ValueError: see `chosen`.
     """
@@ -79,8 +78,8 @@ def cut(records: int, share: float, seed: int) -> list[Block]:
     blocks = []
     for run in taken:
         first, last = run * records // runs, (run + 1) * records // runs
-        length = last - first
-        blocks.append(Block(max(0, first - length), first, last, min(records, last + min(length, _BEHIND))))
+        start = max(0, first - AROUND)
+        blocks.append(Block(max(0, start - BEFORE), start, first, last, min(records, last + AROUND)))
     return blocks
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from consumer.estimate.corpus import Block
-from consumer.estimate.sampling import Sample, chosen
+from consumer.estimate.sampling import AROUND, BEFORE, Sample, chosen
 from consumer.kafka.ranges import RangeReader
 
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Found", "read_topics"]
 
 
-# How much of a block's length is read behind it, so that its last threads are as full as its first.
-_BEHIND = 0.25
 _TELL_EVERY = 1000
 
 
@@ -70,19 +68,19 @@ async def read_topics(
         if not offsets or share is None:
             with progress("reading", offsets) as tell:
                 await _read(reader, ranges, corpus, tell)
-            return Found([Block(0, 0, len(corpus), len(corpus))], len(corpus))
+            return Found([Block.whole(len(corpus))], len(corpus))
         runs, taken = chosen(offsets, share, seed)
+        before, around = BEFORE / offsets, AROUND / offsets
         blocks = []
         counted = 0
-        with progress("reading", round(offsets * len(taken) / runs * (2 + _BEHIND))) as tell:
+        with progress("reading", round(offsets * len(taken) * (before + 2 * around + 1 / runs))) as tell:
             for run in taken:
+                first, last = run / runs, (run + 1) / runs
                 at = [len(corpus)]
-                bounds = (max(0, run - 1), run, run + 1, min(runs, run + 1 + _BEHIND))
-                for begin, end in pairwise(bounds):
-                    part = _part(ranges, begin / runs, end / runs)
-                    await _read(reader, part, corpus, tell)
+                for begin, end in pairwise((first - around - before, first - around, first, last, last + around)):
+                    await _read(reader, _part(ranges, begin, end), corpus, tell)
                     at.append(len(corpus))
-                counted += sum(stop - start for start, stop in _part(ranges, run / runs, (run + 1) / runs).values())
+                counted += sum(stop - start for start, stop in _part(ranges, first, last).values())
                 blocks.append(Block(*at))
     records = sum(block.counted for block in blocks)
     # Not every offset is a record: markers of transactions are none, and compaction takes records away.
@@ -101,7 +99,8 @@ async def _read(reader: RangeReader, ranges: Ranges, corpus: Corpus, tell: Calla
 
 
 def _part(ranges: Ranges, begin: float, end: float) -> Ranges:
-    """The same part of each of these."""
+    """The same part of each of these, as far as there is one."""
+    begin, end = max(0.0, begin), min(1.0, end)
     parts = {
         partition: (start + round((stop - start) * begin), start + round((stop - start) * end))
         for partition, (start, stop) in ranges.items()

@@ -174,6 +174,8 @@ class Flights:
         finally:
             if outcome.cancelled():
                 self._leave(seat)
+            # Without the circle from the event to its call and back, what it holds is freed with it.
+            seat.flight = None
 
     def _join(self, seat: _Seat) -> None:
         key = seat.content.flight
@@ -235,6 +237,9 @@ class Flights:
         else:
             self.close(flight)
             self._landed(flight, judgement)
+        finally:
+            flight.seats.clear()
+            flight.task = None
 
     def _landed(self, flight: _Flight, judgement: Judgement) -> None:
         good = is_good(judgement)

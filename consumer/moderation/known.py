@@ -95,6 +95,12 @@ class Known:
                 self._savings.add("joined", bill(call, self._prices))
         return _landed(landed, call, content)
 
+    def learn(self, call: Call, judgement: Judgement, age_seconds: float) -> None:
+        """Take for known what this call was answered so long ago; what is too old by now is not."""
+        content = self._contents.of(call) if age_seconds < self._seconds else None
+        if content is not None:
+            self._remember(content, call, judgement, age_seconds)
+
     def _counter(self, name: str, call: Call) -> Counter:
         key = (name, call.service.name)
         found = self._counters.get(key)
@@ -106,7 +112,7 @@ class Known:
         now = self._clock.monotonic()
         return next((one for key in content.look if (one := self._shelf.get(key, now)) is not None), None)
 
-    def _remember(self, content: Content, call: Call, judgement: Judgement) -> None:
+    def _remember(self, content: Content, call: Call, judgement: Judgement, age_seconds: float = 0.0) -> None:
         now = self._clock.monotonic()
         answer = Remembered(
             judgement.risk_level,
@@ -114,7 +120,7 @@ class Known:
             judgement.request_ids,
             judgement.extra or None,
             content.text,
-            now + self._seconds,
+            now + self._seconds - age_seconds,
         )
         key = content.clean if judgement.risk_level is RiskLevel.NONE else content.risky
         self._shelf.put(key, answer, now)
