@@ -140,7 +140,9 @@ def _other_units(books: Books) -> Iterator[str]:
                 tasks[one.task_id][place] = Counter(one.units)
                 continue
             theirs = [books.by_request[each] for each in one.request_ids if each in books.by_request]
-            least = _sum(call for call in theirs if not call.spoilt)
+            least = _sum(
+                call for call in theirs if not call.spoilt and not (one.known and _first_was_lost(books, call))
+            )
             # Of answers that were of no use a verdict may know what they cost, and need not name them.
             most = _sum(books.billed[books.by_place[place].tag]) if place in books.by_place else least
             if not least <= Counter(one.units) <= most:
@@ -151,6 +153,11 @@ def _other_units(books: Books) -> Iterator[str]:
         whole = sum(parts.values(), Counter[str]())
         if call is not None and len(parts) == len(call.tags) and whole != Counter(call.units):
             yield f"the events of task {task_id} say {dict(whole)}, and it was billed {dict(call.units)}"
+
+
+def _first_was_lost(books: Books, call: Call) -> bool:
+    """Whether a verdict that named this call's bill may have been lost, so that the answer was used once more."""
+    return any(books.disturbances(call.asked, call.answered or call.asked))
 
 
 def _sum(calls: Iterable[Call]) -> Counter[str]:

@@ -78,6 +78,8 @@ class Outcome:
     request_ids: tuple[str, ...] = ()
     task_id: str | None = None
     units: Mapping[str, int] = field(default_factory=dict)
+    known: bool = False
+    """Whether the answer was known already, and cost nothing more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ def outcome(read: Read) -> Outcome:
         request_ids=tuple(said["request_ids"]),
         task_id=said["task_id"],
         units=units,
+        known=said["source"] in {"cache", "joined"},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from consumer.demo.broker import EmbeddedBroker
+    from tests.broker.cluster import KafkaCluster
 
 
 EVENTS = 400
@@ -88,3 +90,40 @@ def test_a_budget_holds_through_a_kill(embedded: EmbeddedBroker, tmp_path: Path)
         assert len(unpaid) >= EVENTS - LIMIT
         assert {one["action"] for one in unpaid} == {"review"}
         assert all("the budget all is spent until" in one["reason"] for one in unpaid)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(("scale", "guarantee"), [("failover", "exactly_once"), ("share", "at_least_once")])
+def test_a_budget_holds_through_a_takeover(kafka: KafkaCluster, tmp_path: Path, scale: str, guarantee: str) -> None:
+    """When one of two replicas is killed while both may spend, all bills together stay within the limit."""
+    bench = Bench.on(kafka)
+    bench.produce([orjson.dumps({"id": f"e{n}", "text": f"text {n}"}) for n in range(EVENTS)])
+    config = tmp_path / "config.yaml"
+    config.write_text(BUDGET % (LIMIT, "hold"))
+    ports = (free_port(), free_port())
+    with simulator("30") as made, ExitStack() as stack:
+        replicas = []
+        for port in ports:
+            env = environment(
+                bench,
+                made.url,
+                KAFKA__SCALE=scale,
+                DELIVERY__GUARANTEE=guarantee,
+                DELIVERY__MAX_IN_FLIGHT="4",
+                ADMIN__PORT=str(port),
+                QUOTA__TEXT_PER_SECOND="20",
+            )
+            replicas.append(stack.enter_context(running(env, "run", str(config))))
+            until(lambda port=port: fetched(port, "/livez")[0] == 200)  # type: ignore[misc]  # a default binds the port
+        wait_until_judged(made, LIMIT // 2)
+        owners = [json.loads(fetched(port, "/status")[1])["owner"] for port in ports]
+        assert owners.count(True) == (2 if scale == "share" else 1)
+        killed = owners.index(True)
+        replicas[killed].kill()
+        replicas[killed].wait(10)
+        left = ports[1 - killed]
+        until(lambda: fetched(left, "/readyz") == (503, "holding: budget\n"), seconds=60)
+        assert LIMIT // 2 <= made.ledger.billed_calls <= LIMIT
+        [budget] = json.loads(fetched(left, "/status")[1])["budgets"]
+        assert made.ledger.billed_calls <= budget["spent"] <= LIMIT

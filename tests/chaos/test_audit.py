@@ -172,6 +172,11 @@ CASES: dict[str, tuple[str, History, str]] = {
         replace(GOOD, outcomes=(*without(GOOD.outcomes, 1), verdict(1, 11.1, SECOND, units={"text_llm_standard": 2}))),
         "0@1 says {'text_llm_standard': 2}",
     ),
+    "paid, and said to be known": (
+        "payments",
+        replace(GOOD, outcomes=(*without(GOOD.outcomes, 1), verdict(1, 11.1, SECOND, units={}, known=True))),
+        "0@1 says {}, and was billed {'text_llm_standard': 1}",
+    ),
     "called after its commit": (
         "billed again after its commit",
         replace(GOOD, calls=(*GOOD.calls, call(1, 30.0, "m2"))),
@@ -279,6 +284,13 @@ def test_a_process_that_found_no_broker_is_no_stop_that_went_wrong() -> None:
     down = Happening("kill brokers", None, 5.0, 19.0)
     assert "stops that went wrong" not in broken(history(exits=(without,), happenings=(down,)))
     assert "stops that went wrong" in broken(history(exits=(without,)))
+
+
+def test_an_answer_whose_first_verdict_was_lost_is_used_once_more() -> None:
+    """An event that is judged again after a failed transaction, by an answer that is known, was paid once."""
+    again = verdict(1, 11.1, SECOND, units={}, known=True)
+    cut = Happening("cut", "m1", 11.02, 11.5, "all brokers")
+    assert not broken(replace(GOOD, outcomes=(*without(GOOD.outcomes, 1), again), happenings=(cut,)))
 
 
 def test_what_a_crash_costs_is_counted() -> None:

@@ -121,6 +121,7 @@ def test_each_of_many_records_is_held_against_what_was_written() -> None:
     checked = Checked(4)
     place: dict[str, object] = {
         "record": {"partition": 0, "offset": 1},
+        "source": "service",
         "billed": [],
         "action": "pass",
         "request_ids": [],
