@@ -70,7 +70,9 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
 )
 @click.option("--replicas", type=click.IntRange(1, 1000), metavar="N", help="How many, where kafka.scale is share.")
 @click.option("--risk", default="2%", metavar="SHARE", callback=_share, help="Of texts, found risky.  [default: 2%]")
-@click.option("--sample", metavar="SHARE", callback=_share, help="Replay only so much, such as 5%.")
+@click.option(
+    "--sample", metavar="SHARE", callback=_share, help="Replay only so much, such as 5%; by their timestamps."
+)
 @click.option("--seed", type=int, metavar="N", help="Of the sample; by chance if not given.")
 @click.option("--savings/--no-savings", default=True, help="Try other settings, too.  [default: savings]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -117,9 +119,9 @@ def command(
     if replicas is not None and settings.kafka.scale != "share":
         raise click.UsageError("--replicas is for kafka.scale: share; else one works, however many there are")
     logs.configure(level="error", form="console")
-    asked = gathering.Asked(since, until, sample, random.randrange(10**6) if seed is None else seed)
     with Corpus() as corpus:
         try:
+            asked = gathering.Asked(since, until, sample, random.randrange(10**6) if seed is None else seed, pace)
             if file is None:
                 gathered = run_quietly(gathering.from_topics(settings, corpus, asked, progress=_progress))
             else:
@@ -132,7 +134,7 @@ def command(
                     envelope=envelope,
                     progress=_progress,
                 )
-            about = gathering.about(gathered, settings, pace=pace, replicas=replicas or 1, risk=risk)
+            about = gathering.about(gathered, settings, asked, replicas=replicas or 1, risk=risk)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except FileError as error:

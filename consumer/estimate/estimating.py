@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from consumer.estimate.jobs import Recollect, Replay, run_all
 from consumer.estimate.outcome import Outcome
-from consumer.estimate.replay import World, replay
+from consumer.estimate.replay import World
 from consumer.estimate.result import summary
 from consumer.estimate.savings import AS_CONFIGURED, variants
 from consumer.settings.models import Callbacks
@@ -63,9 +63,8 @@ def estimate(
     size = sum(block.stop - block.start for block in blocks)
     known: Sequence[Sequence[Recollection]] = [()] * len(blocks)
     if about.sample is not None and alone.cache.seconds:
-        rate = None if about.pace == "recorded" else _rate(corpus, blocks[0], alone, world)
         with progress("looking back", sum(block.start - block.known_from for block in blocks)) as tell:
-            looks = [Recollect(block, alone, about.replicas, rate) for block in blocks]
+            looks = [Recollect(block, alone, about.replicas) for block in blocks]
             known = run_all(corpus, looks, workers=workers, tell=tell)
     with progress("replaying", size) as tell:
         jobs = [Replay(block, alone, world, ours) for block, ours in zip(blocks, known, strict=True)]
@@ -87,8 +86,3 @@ def estimate(
         tried = {variant.name: [next(results) for _ in blocks] for variant in others}
         tried = {variant.name: tried.get(variant.name, outcomes) for variant in found}
     return summary(about, outcomes, place_of=records.place_of, budgets=settings.budgets, savings=list(tried.items()))
-
-
-def _rate(corpus: Corpus, block: Block, settings: Settings, world: World) -> float:
-    """How many records of a backlog are worked on in a second, by what one block takes."""
-    return block.counted / max(replay(corpus, block, settings, world).seconds, 1.0)

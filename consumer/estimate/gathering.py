@@ -26,17 +26,33 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Gathered", "about", "from_file", "from_topics"]
 
 
+# Events that wait for the slowest quota gather until most of what is worked on are such.
+_NO_SAMPLE = (
+    "a backlog has no --sample: its calls depend on tens of thousands of records before them; take all records, or "
+    "--pace recorded, for which they need timestamps"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which records: from when on and before when, in milliseconds since the epoch, and how much of a sample of them.
 
-    `share` is None for all of them. Another `seed` has another sample taken.
+    `share` is None for all of them. Another `seed` has another sample taken. `pace` is None where they are replayed in
+    their own time if all have one.
+
+    Raises:
+        ValueError: a backlog is to be sampled.
     """
 
     since: int | None = None
     until: int | None = None
     share: float | None = None
     seed: int = 0
+    pace: Pace | None = None
+
+    def __post_init__(self) -> None:
+        if self.pace == "backlog" and self.share is not None:
+            raise ValueError(_NO_SAMPLE)
 
     def wants(self, timestamp: int) -> bool:
         """Whether a record of this time is asked for."""
@@ -124,28 +140,37 @@ async def from_topics(
     return Gathered(name, Records(corpus, found.blocks, lambda at: _place(corpus, at, "")), found.records, found.sample)
 
 
-def about(gathered: Gathered, settings: Settings, *, pace: Pace | None, replicas: int, risk: float) -> About:
-    """What is estimated: in their own time unless `pace` says otherwise, or some records have none.
+def about(gathered: Gathered, settings: Settings, asked: Asked, *, replicas: int, risk: float) -> About:
+    """What is estimated.
 
     Raises:
-        ValueError: some records have no timestamps, and are to be replayed in their own time.
+        ValueError: some records have no timestamps, and are to be replayed in their own time; or a backlog is to be
+            sampled.
     """
     corpus = gathered.records.corpus
     first, last = corpus.times(0, len(corpus))
-    if first < 0 and pace == "recorded":
-        raise ValueError("--pace recorded needs the timestamps of all records: those of --envelope, or of the topics")
     window_seconds = 1.0 + settings.quota.jitter_seconds
     return About(
         source=gathered.name,
         records=gathered.size,
         begins_at=None if first < 0 else first / 1000,
         ends_at=None if first < 0 else last / 1000,
-        pace=pace or ("backlog" if first < 0 else "recorded"),
+        pace=_pace(corpus, asked),
         replicas=replicas,
         risk=risk,
         rates={quota: limit / window_seconds for quota, limit in limits(settings).items()},
         sample=gathered.sample,
     )
+
+
+def _pace(corpus: Corpus, asked: Asked) -> Pace:
+    first, _ = corpus.times(0, len(corpus))
+    if first < 0 and asked.pace == "recorded":
+        raise ValueError("--pace recorded needs the timestamps of all records: those of --envelope, or of the topics")
+    pace: Pace = asked.pace or ("backlog" if first < 0 else "recorded")
+    if pace == "backlog" and asked.share is not None:
+        raise ValueError(_NO_SAMPLE)
+    return pace
 
 
 def _place(corpus: Corpus, number: int, file: str) -> str:

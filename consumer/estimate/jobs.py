@@ -61,11 +61,10 @@ class Recollect:
     block: Block
     settings: Settings
     replicas: int
-    rate: float | None
 
     def run(self, corpus: Corpus, tell: Callable[[int], None]) -> list[Recollection]:
         """What is known; see `recollections`."""
-        return recollections(corpus, self.block, self.settings, replicas=self.replicas, rate=self.rate, tell=tell)
+        return recollections(corpus, self.block, self.settings, replicas=self.replicas, tell=tell)
 
 
 def run_all(

@@ -47,7 +47,6 @@ def recollections(
     settings: Settings,
     *,
     replicas: int,
-    rate: float | None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Recollection]:
     """What is remembered when the block begins, the oldest first.
@@ -58,10 +57,9 @@ def recollections(
 
     Args:
         corpus: The records.
-        block: What is replayed.
+        block: What is replayed, in its own time.
         settings: As they are configured.
         replicas: How many share the work.
-        rate: How many records are worked on in a second; None where they come in their own time.
         tell: Told of the records that were looked at since.
     """
     life = settings.cache.seconds
@@ -74,8 +72,7 @@ def recollections(
     needed = _Needed(settings)
 
     def age_seconds(number: int) -> float:
-        age = (begins_at - corpus.timestamp(number)) / 1000 if rate is None else (block.start - number) / rate
-        return max(0.0, age)
+        return max(0.0, (begins_at - corpus.timestamp(number)) / 1000)
 
     looked_at = min(2 * life, age_seconds(block.known_from))
     passed_over = min(life, max(0.0, looked_at - life))

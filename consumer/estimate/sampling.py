@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["AROUND", "BEFORE", "Figure", "Sample", "chosen", "cut", "quantile", "total"]
 
 
+BEFORE = 60_000
+"""How many records before those that are replayed are looked at for what is known already."""
 AROUND = 1000
 """How many records before and behind a block are replayed, too: more than are worked on at the same time."""
-BEFORE = 60_000
-"""How many records before that are looked at for what is known already."""
 
 _BLOCKS = 15
 _LEAST_BLOCKS = 5

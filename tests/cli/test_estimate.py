@@ -125,9 +125,12 @@ def test_whole_records_are_replayed_in_their_own_time_or_not(estimate: Command, 
 
 def test_a_sample_says_how_sure_it_is(estimate: Command, tmp_path: Path) -> None:
     """A part of a chat gives the figures of all of it within its interval, and its seed gives the same part again."""
-    records = b"\n".join(as_record(posted.event) for posted in islice(chat(5), 5200))
-    (tmp_path / "chat.jsonl").write_bytes(records)
-    options = ("--file", "chat.jsonl", "--json", "--no-savings")
+    lines = (
+        {"value": as_record(posted.event).decode(), "timestamp": EPOCH_MS + round(posted.at_seconds * 1000)}
+        for posted in islice(chat(5), 5200)
+    )
+    (tmp_path / "chat.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    options = ("--file", "chat.jsonl", "--envelope", "--json", "--no-savings")
     whole = figures(estimate(*options)[1])
     found = figures(estimate(*options, "--sample", "50%", "--seed", "1")[1])
     assert found["sample"]["records"] == pytest.approx(2600, rel=0.02)
@@ -149,7 +152,7 @@ def test_topics_are_read_without_a_group(estimate: Command, tmp_path: Path, embe
     whole = figures(estimate("--json", "--no-savings")[1])
     assert (whole["source"], whole["records"], whole["units"]) == (topic, 6000, 1000)
     assert whole["pace"] == "recorded"
-    code, said, _ = estimate("--json", "--no-savings", "--sample", "50%", "--seed", "1", "--pace", "backlog")
+    code, said, _ = estimate("--json", "--no-savings", "--sample", "50%", "--seed", "1")
     assert code == 0
     sample = figures(said)
     assert sample["records"] == 6000
@@ -177,6 +180,8 @@ def test_replicas_that_share_are_several(estimate: Command, tmp_path: Path) -> N
         (event(1), ["--from", "yesterday"], 2, "is no time"),
         (event(1), ["--pace", "recorded"], 2, "--pace recorded needs the timestamps"),
         (event(1), ["--sample", "5%"], 2, "has too few to say anything"),
+        (b'{"value":"{}","ts":1}', ["--envelope", "--sample", "5%"], 2, "has too few to say anything"),
+        (b"{}\n" * 6000, ["--sample", "50%"], 2, "a backlog has no --sample"),
         (event(1), ["--sample", "0"], 2, "--sample takes a part"),
         (event(1), ["--sample", "some"], 2, "is no part of a whole"),
         (event(1), ["--risk", "150%"], 2, "is no part of a whole"),

@@ -91,7 +91,7 @@ def test_live_traffic_costs_what_its_record_says(embedded: EmbeddedBroker, tmp_p
     settings = load([config], {}).settings
     with Corpus() as corpus:
         gathered = asyncio.run(from_topics(settings, corpus, Asked(), progress=silent))
-        found = about(gathered, settings, pace=None, replicas=1, risk=0.02)
+        found = about(gathered, settings, Asked(), replicas=1, risk=0.02)
         assert (found.pace, found.records) == ("recorded", EVENTS)
         outcome = replay(corpus, gathered.records.blocks[0], settings, World(found.pace))
     billed = sum(total.cost for total in ledger.moderation_types.values())

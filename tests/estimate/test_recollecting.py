@@ -29,7 +29,6 @@ def found(
     *,
     gap_seconds: float = 1.0,
     settings: Settings | None = None,
-    rate: float | None = None,
     partitions: int = 1,
     replicas: int = 1,
 ) -> list[Recollection]:
@@ -37,7 +36,7 @@ def found(
     seconds = [gap_seconds * number for number in range(len(values))]
     with corpus(values, seconds=seconds, partitions=partitions) as records:
         block = Block(0, start, start, len(values), len(values))
-        return recollections(records, block, settings or plain(), replicas=replicas, rate=rate)
+        return recollections(records, block, settings or plain(), replicas=replicas)
 
 
 def ages(known: list[Recollection]) -> dict[str, float]:
@@ -53,14 +52,6 @@ def test_what_was_said_within_the_life_of_the_cache_is_known() -> None:
     assert len(known) == 82
     old = ages(found(values, 90, gap_seconds=2.0))
     assert min(number for number in range(90) if f"text {number}" in old) == 41, "99 s and younger"
-
-
-def test_a_backlog_is_as_old_as_its_rate_makes_it() -> None:
-    """Where all is there at once, an age is how long so many records take to be worked on."""
-    values = [event(number, f"text {number}") for number in range(50)]
-    known = ages(found(values, 40, gap_seconds=1000.0, rate=2.0))
-    assert known["text 30"] == 5
-    assert len(known) == 40
 
 
 def test_what_is_said_all_the_time_is_forgotten_at_all_times() -> None:
@@ -89,19 +80,15 @@ def test_each_replica_knows_what_it_read() -> None:
     assert {one.replica for one in known} == {0, 1}
 
 
-@pytest.mark.parametrize("pace", ["recorded", "backlog"])
-def test_a_block_with_its_past_costs_what_it_costs_in_the_whole(pace: Any) -> None:
+def test_a_block_with_its_past_costs_what_it_costs_in_the_whole() -> None:
     """A block that begins with what is known pays for the same texts as a replay of all that came before it."""
     values = [event(number, f"text {number * number % 331}") for number in range(1500)]
     settings = plain(quota={"text_per_second": 50})
-    seconds = [number / 20 for number in range(len(values))]
-    with corpus(values, seconds=seconds) as records:
-        long = Block(0, 0, 1000, 1500, 1500)
+    with corpus(values, seconds=[number / 20 for number in range(len(values))]) as records:
         short = Block(0, 900, 1000, 1500, 1500)
-        world = World(pace)
-        whole = replay(records, long, settings, world)
-        rate = None if pace == "recorded" else 1500 / replay(records, Block.whole(1500), settings, world).seconds
-        known = recollections(records, short, settings, replicas=1, rate=rate)
+        world = World("recorded")
+        whole = replay(records, Block(0, 0, 1000, 1500, 1500), settings, world)
+        known = recollections(records, short, settings, replicas=1)
         with_past = replay(records, short, settings, world, known=known)
         without = replay(records, short, settings, world)
     assert with_past.units == pytest.approx(whole.units, abs=3)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.estimate.sampling import Figure, chosen, cut, quantile, total
+from consumer.estimate.sampling import AROUND, Figure, chosen, cut, quantile, total
 
 
 def test_the_quantiles_are_those_of_the_tables() -> None:
@@ -31,7 +31,7 @@ def test_blocks_hold_the_share_that_was_asked_for(records: int, share: float, se
     assert 5 <= len(blocks) <= 15
     for block in blocks:
         assert 0 <= block.known_from <= block.start <= block.first < block.last <= block.stop <= records
-        assert block.start == max(0, block.first - 1000)
+        assert block.start == max(0, block.first - AROUND)
     for one, other in pairwise(blocks):
         assert one.last <= other.first
     counted = sum(block.counted for block in blocks)
