@@ -52,7 +52,7 @@ schedules:  ## 1,000 simulated schedules of faults on a Kafka in memory (ARGS="-
 
 lock:  ## resolve the dependencies anew into locks/
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		pyproject.toml --extra demo --group dev -o locks/dev.txt
+		pyproject.toml --extra demo --extra tracing --group dev -o locks/dev.txt
 	for part in runtime demo; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			pyproject.toml $$(test $$part = demo && echo --extra demo) -c locks/dev.txt -o locks/$$part.txt; \
