@@ -112,11 +112,13 @@ def _connect(settings: Settings) -> bool:
     import asyncio
     import logging
 
-    from consumer.cli.check_connect import connect, list_topics, signed_call, topic_configs
+    from consumer.cli.check_connect import connect, list_topics, rights, signed_call, topic_configs
 
     # The client's log says at length what each finding says in a line.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    findings = asyncio.run(connect(settings, topics=list_topics, configs=topic_configs, call=signed_call))
+    findings = asyncio.run(
+        connect(settings, topics=list_topics, configs=topic_configs, call=signed_call, rights=rights)
+    )
     _findings(findings)
     return all(finding.ok for finding in findings)
 

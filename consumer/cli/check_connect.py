@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.engine.letters import HEADERS_BYTES
@@ -12,11 +13,12 @@ from consumer.errors import CallError, StartError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
+    from consumer.kafka.certificates import CertificateFiles
     from consumer.moderation.protocol.services import Service
     from consumer.settings.models import Kafka, Settings
 
 
-__all__ = ["Finding", "TopicConfigs", "connect", "list_topics", "signed_call", "topic_configs"]
+__all__ = ["Finding", "TopicConfigs", "connect", "list_topics", "rights", "signed_call", "topic_configs"]
 
 
 TopicConfigs = dict[str, dict[str, str]]
@@ -30,6 +32,7 @@ _NO_TASK = "moderation-consumer-check"
 
 _SIZE, _CLEANUP, _RETENTION = "max.message.bytes", "cleanup.policy", "retention.ms"
 _DAY_MS = 24 * 60 * 60 * 1000
+_SOON_SECONDS = 14 * 24 * 60 * 60
 
 _IN_VAIN = {"hold", "reload_credentials", "clock"}
 
@@ -56,6 +59,7 @@ async def connect(
     topics: Callable[[Kafka], Awaitable[Collection[str]]],
     configs: Callable[[Kafka, Collection[str]], Awaitable[TopicConfigs]],
     call: Callable[[Settings], Awaitable[str]],
+    rights: Callable[[Settings, Mapping[str, str]], Awaitable[Mapping[str, Finding]]] | None = None,
 ) -> list[Finding]:
     """Try all that a start would need; nothing is read or written, one call is made. Cancelling it ends what it tries.
 
@@ -64,6 +68,8 @@ async def connect(
         topics: lists the cluster's topics, or raises StartError.
         configs: tells how topics that exist are configured, as far as the brokers tell, or raises StartError.
         call: makes one call and says what was answered, or raises StartError.
+        rights: finds what our user lacks rights on, by its name, given the topics that it needs and the keys that name
+            them, or raises StartError; not asked for when None.
     """
     findings: list[Finding] = []
     try:
@@ -72,7 +78,14 @@ async def connect(
         findings.append(Finding("broker", ok=False, said=str(error), remedy=error.remedy))
     else:
         findings.append(Finding("broker", ok=True, said=", ".join(settings.kafka.bootstrap_servers)))
-        findings += [_topic(topic, key, there) for topic, key in _needed(settings).items()]
+        needed, lacking = _needed(settings), dict[str, Finding]()
+        if rights is not None:
+            try:
+                lacking |= await rights(settings, needed)
+            except StartError as error:
+                findings.append(Finding("rights", ok=False, said=str(error), remedy=error.remedy))
+        findings += [lacking[topic] if topic in lacking else _topic(topic, key, there) for topic, key in needed.items()]
+        findings += [finding for name, finding in lacking.items() if name not in needed]
         findings += await _dead_letters(settings, there, configs)
     try:
         findings.append(Finding("signed call", ok=True, said=await call(settings)))
@@ -100,6 +113,69 @@ async def list_topics(kafka: Kafka) -> Collection[str]:
         raise StartError(f"the brokers do not list their topics: {error}", "look at the brokers' logs") from error
     finally:
         await close_within(1.0, admin.close(), admin._client)  # noqa: SLF001  # only the client can cut its connections
+
+
+async def rights(settings: Settings, needed: Mapping[str, str]) -> dict[str, Finding]:
+    """What our user lacks rights on, and certificates that expire soon; what brokers do not tell is left out.
+
+    Raises:
+        StartError: no broker can be reached, or it refuses us.
+    """
+    from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+
+    from consumer.kafka.connection import close_within, require_transactional_id
+    from consumer.kafka.connection import connect as connect_to_broker
+    from consumer.kafka.refusals import missing_topics
+    from consumer.kafka.rights import topic_rights
+    from consumer.kafka.security import secured
+    from consumer.kafka.state_topic import name_for
+
+    kafka = settings.kafka
+    state = settings.state.topic or name_for(kafka.group_id)
+    lacking: dict[str, Finding] = {}
+    admin = await connect_to_broker(kafka)
+    try:
+        told = await topic_rights(admin, {*needed, state})
+        for topic, key in {**needed, state: "state.topic"}.items():
+            reads, writes = topic in kafka.topics or topic == state, topic not in kafka.topics
+            found = told.get(topic)
+            if isinstance(found, frozenset):
+                missing = [
+                    right for right, wanted in (("Read", reads), ("Write", writes)) if wanted and right not in found
+                ]
+                if missing:
+                    said = f"our user has no right to {' or '.join(missing)} on {topic} ({key})"
+                    remedy = f"grant it {' and '.join(missing)} on the topic, or correct {key}"
+                    lacking[topic] = Finding("rights", ok=False, said=said, remedy=remedy)
+            elif isinstance(found, TopicAuthorizationFailedError):
+                error = missing_topics([topic], key, [found])
+                lacking[topic] = Finding("topic", ok=False, said=str(error), remedy=error.remedy)
+        if settings.delivery.guarantee == "exactly_once" and kafka.scale == "failover":
+            try:
+                await require_transactional_id(admin, kafka.group_id)
+            except StartError as error:
+                lacking["transactional id"] = Finding("rights", ok=False, said=str(error), remedy=error.remedy)
+    except (KafkaError, TimeoutError) as error:
+        raise StartError(f"the brokers do not tell our rights: {error}", "look at the brokers' logs") from error
+    finally:
+        await close_within(1.0, admin.close(), admin._client)  # noqa: SLF001  # only the client can cut its connections
+    files = secured(kafka.security).certificates
+    return lacking | ({} if files is None else _certificates(files))
+
+
+def _certificates(files: CertificateFiles) -> dict[str, Finding]:
+    """Certificates of ours, or of authorities, that expire within two weeks."""
+    soon = {key: moment for key, moment in files.expiry().items() if moment < time.time() + _SOON_SECONDS}
+    return {
+        key: Finding(
+            "certificate",
+            ok=True,
+            said=f"a certificate in {files.path(key)} (kafka.security.{key}) expires at "
+            f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(moment))}",
+            remedy="have it renewed; a new one is used as soon as it is in the file",
+        )
+        for key, moment in soon.items()
+    }
 
 
 async def topic_configs(kafka: Kafka, topics: Collection[str]) -> TopicConfigs:
@@ -134,8 +210,8 @@ async def signed_call(settings: Settings) -> str:
     from consumer.clock import SystemClock
     from consumer.event import Event, Image
     from consumer.metrics import Metrics
+    from consumer.moderation.calling.choice import transport_for
     from consumer.moderation.calling.service_time import ServiceTime
-    from consumer.moderation.calling.transport import AiohttpTransport
     from consumer.moderation.credentials import source_from
     from consumer.moderation.protocol.codes import UNREADABLE, look_up
     from consumer.moderation.protocol.endpoints import endpoint_for
@@ -144,6 +220,7 @@ async def signed_call(settings: Settings) -> str:
     from consumer.moderation.protocol.responses import read
     from consumer.moderation.protocol.services import resolve
     from consumer.moderation.protocol.signing import Signer
+    from consumer.quota import OpenGuard
 
     table = resolve(settings.moderation.services)
     service = _cheapest([table[name] for route in routes(settings) for name in route.services])
@@ -161,7 +238,7 @@ async def signed_call(settings: Settings) -> str:
     url = f"{endpoint.url}?{request.query}" if request.query else endpoint.url
     now = ServiceTime(SystemClock())
     try:
-        async with AiohttpTransport(moderation.timeouts) as transport:
+        async with transport_for(moderation, OpenGuard()) as transport:
             for _ in range(2):
                 headers = signer.sign(
                     request.service.operation,

@@ -4,43 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
-    AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
-    IllegalSaslStateError,
     IncompatibleBrokerVersion,
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
+    KafkaConnectionError,
     KafkaError,
-    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnsupportedCodecError,
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
+from aiokafka.protocol.admin import SaslHandShakeRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from consumer.errors import StartError
 from consumer.kafka.mended import mend
+from consumer.kafka.refusals import ClosedAtFirstRequest, missing_topics, unreachable
+from consumer.kafka.rights import Right, group_rights, topic_rights
+from consumer.kafka.security import mend_sasl, secured
+from consumer.kafka.tls import mend_tls
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Mapping
+    from collections.abc import Collection, Coroutine, Mapping, Sequence
 
-    from consumer.settings.models import Kafka, KafkaSecurity
+    from consumer.settings.models import Kafka
 
 
 __all__ = [
     "AFTERMATH_SECONDS",
     "FORBIDDEN",
     "HOPELESS",
+    "TRANSACTIONAL_RIGHTS",
     "client_options",
     "close_within",
     "connect",
@@ -50,6 +54,7 @@ __all__ = [
     "remedy",
     "require_group",
     "require_topics",
+    "require_transactional_id",
     "topic_settings",
 ]
 
@@ -57,21 +62,22 @@ __all__ = [
 # How long a broker may take to accept a connection and to authenticate us.
 CONNECT_SECONDS = 10.0
 
+# The kind of coordinator that knows transactional ids.
+TRANSACTION = 1
+
 # Kafka's own limit on the metadata of a committed offset.
 METADATA_CHARACTERS = 4096
 
 # What a client may take to give up once its connections are cut.
 AFTERMATH_SECONDS = 0.5
 
-BAD_CREDENTIALS = (
-    AuthenticationFailedError,
-    IllegalSaslStateError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
-
 # Errors that say what our user lacks rights for; trying again is of no use.
 FORBIDDEN = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+
+TRANSACTIONAL_RIGHTS = (
+    "delivery.guarantee exactly_once needs Write on the transactional id (with kafka.scale share, on all that begin "
+    "with the group's name): grant that to our user, or set delivery.guarantee to at_least_once"
+)
 
 # What no broker that comes back will mend, and what a person can do about it.
 REMEDIES = {
@@ -89,33 +95,24 @@ HOPELESS = tuple(REMEDIES)
 
 
 mend()
+mend_sasl()
+mend_tls()
 
 
 def client_options(kafka: Kafka) -> dict[str, Any]:
     """The keyword arguments that every aiokafka client takes.
 
+    Certificates and tokens are looked at again for each connection, and shared by all clients of these settings.
+
     Raises:
-        StartError: a certificate file cannot be used, or SASL lacks a user or password.
+        StartError: a certificate file cannot be used, or SASL lacks a user, a password or the origin of tokens.
     """
-    security = kafka.security
-    options: dict[str, Any] = {
+    return {
         "bootstrap_servers": list(kafka.bootstrap_servers),
         "client_id": kafka.client_id,
         "request_timeout_ms": _milliseconds(kafka.request_timeout_seconds),
-        "security_protocol": security.protocol,
+        **secured(kafka.security).options(),
     }
-    if security.protocol.endswith("SSL"):
-        options["ssl_context"] = _ssl_context(security)
-    if security.protocol.startswith("SASL"):
-        if security.sasl_username is None or security.sasl_password is None:
-            raise StartError(
-                f"kafka.security.protocol is {security.protocol}, but there is no user or no password",
-                "set kafka.security.sasl_username and kafka.security.sasl_password",
-            )
-        options["sasl_mechanism"] = security.sasl_mechanism
-        options["sasl_plain_username"] = security.sasl_username
-        options["sasl_plain_password"] = security.sasl_password.get_secret_value()
-    return options
 
 
 def remedy(error: BaseException) -> str:
@@ -130,10 +127,17 @@ async def options_to_start(kafka: Kafka) -> dict[str, Any]:
     here each is given 10 s. It needs them for its start only.
 
     Raises:
-        StartError: no bootstrap server can be reached, or it refuses us.
+        StartError: no bootstrap server can be reached, or it refuses us, or there is no token.
     """
-    options = client_options(kafka)
-    return {**options, "bootstrap_servers": [await _answering(options)]}
+    options, security = client_options(kafka), secured(kafka.security)
+    try:
+        await security.ready()
+        found = await _answering(kafka, options)
+    except StartError as error:
+        security.refused(error)
+        raise
+    security.let_in()
+    return {**options, "bootstrap_servers": [found]}
 
 
 async def connect(kafka: Kafka, options: Mapping[str, Any] | None = None) -> AIOKafkaAdminClient:
@@ -151,35 +155,41 @@ async def connect(kafka: Kafka, options: Mapping[str, Any] | None = None) -> AIO
         await admin.start()
     except KafkaError as error:
         await admin.close()
-        raise _unreachable(", ".join(kafka.bootstrap_servers), error) from error
+        raise _unreachable(kafka, ", ".join(kafka.bootstrap_servers), error) from error
     except BaseException:
         await admin.close()
         raise
     return admin
 
 
-async def require_topics(admin: AIOKafkaAdminClient, topics: Collection[str], *, setting: str) -> None:
-    """Check that topics exist, without making those that do not.
+async def require_topics(
+    admin: AIOKafkaAdminClient, topics: Collection[str], *, setting: str, right: Right | None = None
+) -> None:
+    """Check that topics exist, without making those that do not, and that our user may do with them what it has to.
 
     Args:
         admin: A started client.
         topics: What has to be there.
         setting: The setting that names them, for the remedy.
+        right: What our user has to be allowed to do, where brokers tell (2.3 or later).
 
     Raises:
-        StartError: at least one is missing, or hidden from our user; all of them are named.
+        StartError: at least one is missing, or our user lacks rights on it; all of them are named.
     """
     try:
         missing = sorted(set(topics) - set(await admin.list_topics()))
+        told = await topic_rights(admin, topics)
     except (KafkaError, TimeoutError) as error:
         raise StartError(
             f"the brokers do not list their topics: {error}", "look at the brokers' logs, then try again"
         ) from error
     if missing:
-        names = ", ".join(missing)
+        raise missing_topics(missing, setting, [told.get(topic) for topic in missing])
+    lacking = sorted(topic for topic, rights in told.items() if isinstance(rights, frozenset) and right not in rights)
+    if right is not None and lacking:
         raise StartError(
-            f"no such topic: {names}",
-            f"create it, or correct {setting}; if it exists, grant our user Describe, and Read or Write, on it",
+            f"our user has no right to {right} on the topic {', '.join(lacking)} ({setting})",
+            f"grant it {right} on the topic, or correct {setting}",
         )
 
 
@@ -192,11 +202,29 @@ async def require_group(admin: AIOKafkaAdminClient, group_id: str) -> None:
     # Any other refusal passes by itself: a new cluster first makes the topic that holds its groups.
     with contextlib.suppress(KafkaError, TimeoutError):
         try:
-            await admin.find_coordinator(group_id)
-        except GroupAuthorizationFailedError as error:
+            rights = await group_rights(admin, group_id)
+        except GroupAuthorizationFailedError:
+            rights = frozenset()
+        if rights is not None and "Read" not in rights:
             raise StartError(
-                f"our user has no rights on the group {group_id}",
+                f"our user has no rights on the group {group_id} (kafka.group_id): it may not Read it",
                 "grant it Read on the group, or correct kafka.group_id",
+            )
+
+
+async def require_transactional_id(admin: AIOKafkaAdminClient, transactional_id: str) -> None:
+    """Check that our user may use a transactional id, as far as that can be seen without taking it over.
+
+    Raises:
+        StartError: it may not.
+    """
+    with contextlib.suppress(KafkaError, TimeoutError):
+        try:
+            await admin.find_coordinator(transactional_id, TRANSACTION)
+        except TransactionalIdAuthorizationFailed as error:
+            raise StartError(
+                f"our user has no rights on the transactional id {transactional_id}",
+                TRANSACTIONAL_RIGHTS,
             ) from error
 
 
@@ -268,60 +296,61 @@ async def close_within(seconds: float, closing: Coroutine[Any, Any, None], clien
             task.exception()  # it was a farewell: nobody can do anything about its failure
 
 
-async def _answering(options: dict[str, Any]) -> str:
-    """Find one bootstrap server that takes our connection, or say why the first one does not.
+async def _answering(kafka: Kafka, options: dict[str, Any]) -> str:
+    """Find one bootstrap server that takes our connection and answers, or say why the first one does not.
 
     aiokafka's own bootstrap tells only its log why it failed.
     """
     single = {name: value for name, value in options.items() if name != "bootstrap_servers"}
     single["request_timeout_ms"] = min(single["request_timeout_ms"], _milliseconds(CONNECT_SECONDS))
     failures: list[StartError] = []
-    for server in options["bootstrap_servers"]:
+    for server in kafka.bootstrap_servers:
         ((host, port, _),) = collect_hosts([server])
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await create_conn(host, port, **single)
+                await _try(host, port, single)
+        except UnsupportedSaslMechanismError as error:
+            offered = await _mechanisms(host, port, single)
+            failures.append(_unreachable(kafka, f"{host}:{port}", error, offered))
         except (OSError, KafkaError, TimeoutError) as error:
-            failures.append(_unreachable(f"{host}:{port}", error))
+            failures.append(_unreachable(kafka, f"{host}:{port}", error))
         else:
-            await connection.close()
             return str(server)
     raise failures[0]
 
 
-def _unreachable(server: str, error: BaseException) -> StartError:
-    """Why a broker cannot be used, and what to do about it."""
-    if isinstance(error, BAD_CREDENTIALS):
-        return StartError(
-            f"{server} refuses our credentials: {error}",
-            "check sasl_mechanism, sasl_username and sasl_password under kafka.security",
-        )
-    if isinstance(error, ssl.SSLError):
-        return StartError(
-            f"{server} and we do not agree on TLS: {error}",
-            "check protocol, ca_file, certificate_file and key_file under kafka.security",
-        )
-    if isinstance(error, socket.gaierror):
-        return StartError(f"the name of {server} cannot be resolved: {error}", "correct kafka.bootstrap_servers")
-    reason = f"no answer within {CONNECT_SECONDS:.0f} s" if isinstance(error, TimeoutError) else str(error)
-    return StartError(
-        f"the Kafka broker {server} cannot be reached: {reason}",
-        "check kafka.bootstrap_servers and kafka.security.protocol, that the broker runs, and that it may be reached "
-        "from here",
-    )
-
-
-def _ssl_context(security: KafkaSecurity) -> ssl.SSLContext:
+async def _try(host: str, port: int, options: Mapping[str, Any]) -> None:
+    """Connect and ask for something: some listeners refuse us only then."""
+    connection = await create_conn(host, port, **options)
     try:
-        context = ssl.create_default_context(cafile=security.ca_file)
-        if security.certificate_file is not None:
-            context.load_cert_chain(security.certificate_file, security.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise StartError(
-            f"a certificate file cannot be used: {error}",
-            "check ca_file, certificate_file and key_file under kafka.security: they must exist and be PEM",
-        ) from error
-    return context
+        await connection.send(MetadataRequest([]))
+    except KafkaConnectionError as error:
+        if isinstance(error.__cause__, asyncio.IncompleteReadError):
+            raise ClosedAtFirstRequest from error
+        raise
+    finally:
+        await connection.close()
+
+
+async def _mechanisms(host: str, port: int, options: Mapping[str, Any]) -> Sequence[str]:
+    """The SASL mechanisms that a listener offers; none where it does not tell."""
+    protocol = options["security_protocol"].removeprefix("SASL_")
+    plain = {name: value for name, value in options.items() if not name.startswith("sasl_")}
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            connection = await create_conn(host, port, **{**plain, "security_protocol": protocol})
+            try:
+                answer = await connection.send(SaslHandShakeRequest(options["sasl_mechanism"]))
+            finally:
+                await connection.close()
+    except (OSError, KafkaError, TimeoutError):
+        return ()
+    return sorted(answer.enabled_mechanisms)
+
+
+def _unreachable(kafka: Kafka, server: str, error: BaseException, mechanisms: Sequence[str] = ()) -> StartError:
+    certificates = secured(kafka.security).certificates
+    return unreachable(server, error, kafka.security, certificates, mechanisms=mechanisms, seconds=CONNECT_SECONDS)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -31,6 +31,8 @@ _log = structlog.get_logger(__name__)
 # How long to wait before joining anew: doubled each time, and forgotten after a while without trouble.
 REJOIN_SECONDS = 0.5
 LONGEST_REJOIN_SECONDS = 15.0
+# "asked", and what the source and its watch complain of.
+_REASONS = ("asked", "unreachable", "stalled", "polls_fail", "commits_fail", "not_joined")
 
 
 class Part(Protocol):
@@ -82,7 +84,10 @@ class Keeper:
         self._rebalance_seconds = rebalance_seconds
         self._metadata_max_age_seconds = metadata_max_age_seconds
         self._leave_seconds = leave_seconds
-        self._metrics = metrics
+        self._rejoins = metrics.counter("rejoins")
+        for reason in _REASONS:
+            # Seen at zero: to Prometheus, a counter that begins at one has not grown.
+            self._rejoins.labels(reason)
         self._asked = asyncio.Event()
         self._rejoined_at = 0.0
         self._wait_seconds = REJOIN_SECONDS
@@ -138,7 +143,7 @@ class Keeper:
     async def _join_anew(self, reason: str) -> None:
         """Have all partitions revoked, leave the group, and join it with a new client, however long that takes."""
         _log.warning("joining_anew", reason=reason)
-        self._metrics.counter("rejoins").labels(reason).inc()
+        self._rejoins.labels(reason).inc()
         await self._give_up()
         await self.leave()
         self._asked.clear()

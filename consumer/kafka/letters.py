@@ -133,7 +133,7 @@ class LetterReader:
     async def _start(self) -> None:
         options = await options_to_start(self._kafka)
         self.admin = await connect(self._kafka, options)
-        await require_topics(self.admin, [self.topic], setting="output.dead_letters")
+        await require_topics(self.admin, [self.topic], setting="output.dead_letters", right="Read")
         self._consumer = AIOKafkaConsumer(
             **options,
             enable_auto_commit=False,

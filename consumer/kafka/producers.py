@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
@@ -16,13 +17,14 @@ from aiokafka.errors import (
     ProducerClosed,
     UnknownProducerId,
 )
+from aiokafka.partitioner import DefaultPartitioner, murmur2
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from consumer.kafka.connection import AFTERMATH_SECONDS, close_within, connect, record_size_limits, require_topics
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from consumer.quota.guard import Guard
     from consumer.record import OutRecord
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Partitioner",
     "close_producer",
     "discard_producer",
     "hand_over",
@@ -42,6 +45,8 @@ __all__ = [
 
 
 LINGER_MS = 5
+# Users write again soon, or not for long.
+_REMEMBERED_KEYS = 10_000
 BATCH_BYTES = 256 * 1024
 
 # The client's own limit must never speak: it cannot know what compression makes of a record, and the topic's limit is
@@ -75,7 +80,7 @@ async def topic_limits(
     """
     admin = await connect(kafka)
     try:
-        await require_topics(admin, topics, setting=setting)
+        await require_topics(admin, topics, setting=setting, right="Write")
         return await record_size_limits(admin, topics)
     finally:
         await close_within(close_seconds, admin.close(), admin._client)  # noqa: SLF001  # its connections
@@ -101,8 +106,23 @@ def new_producer(
         max_batch_size=min([BATCH_BYTES, *limits.values()]),
         max_request_size=REQUEST_BYTES,
         compression_type=None if compression == "none" else compression,
-        **more,
+        **{"partitioner": Partitioner(), **more},
     )
+
+
+class Partitioner(DefaultPartitioner):  # type: ignore[misc]  # aiokafka has no types
+    """Kafka's own choice by the hash of the key, which is remembered: in Python it takes longer than all the rest."""
+
+    def __init__(self) -> None:
+        self._hash = lru_cache(maxsize=_REMEMBERED_KEYS)(murmur2)
+
+    def __call__(self, key: bytes | None, all_partitions: Sequence[int], available: Sequence[int]) -> int:
+        """The partition for this key; without a key any of those that can be written to."""
+        if key is None:
+            chosen: int = super().__call__(key, all_partitions, available)
+            return chosen
+        hashed: int = self._hash(key)
+        return all_partitions[(hashed & 0x7FFFFFFF) % len(all_partitions)]
 
 
 def obey(producer: Any, guard: Guard) -> None:

@@ -57,7 +57,7 @@ class RangeReader:
             options = await options_to_start(self._kafka)
             admin = await connect(self._kafka, options)
             try:
-                await require_topics(admin, topics, setting="kafka.topics")
+                await require_topics(admin, topics, setting="kafka.topics", right="Read")
                 self._partitions = [
                     Partition(topic["topic"], each["partition"])
                     for topic in await admin.describe_topics(list(topics))

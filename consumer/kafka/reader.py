@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import zlib
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aiokafka import TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from consumer.kafka.list_offsets import LATEST, list_offsets
 from consumer.record import Partition, Record
 
 
@@ -73,6 +75,7 @@ class Reader:
         self._paused: set[Partition] = set()
         self._buffers: dict[Partition, list[Record]] = {}
         self._positions: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
         self._wanted_at: dict[Partition, float] = {}
         self._suspects: list[Partition] = []
         self._failures: Counter[Partition] = Counter()
@@ -104,6 +107,7 @@ class Reader:
         self.assigned = set()
         self._paused.clear()
         self._positions.clear()
+        self._ends.clear()
         self._wanted_at.clear()
 
     async def detach(self) -> None:
@@ -143,10 +147,24 @@ class Reader:
         """How many records each partition holds beyond the position read so far, where that is known."""
         lags = {}
         for partition in self._sought:
-            end = self._consumer.highwater(TopicPartition(*partition))
-            if end is not None:
-                lags[partition] = max(0, end - self._positions[partition])
+            fetched, asked = self._consumer.highwater(TopicPartition(*partition)), self._ends.get(partition)
+            if fetched is not None or asked is not None:
+                lags[partition] = max(0, max(fetched or 0, asked or 0) - self._positions[partition])
         return lags
+
+    async def look_ahead(self) -> None:
+        """Ask how far the partitions reach; without it, `lag` stands still while nothing is fetched of them.
+
+        When cancelled nothing has happened.
+        """
+        consumer = self._consumer
+        if consumer is None or not self._sought:
+            return
+        # Whoever fetches next is told the same.
+        with contextlib.suppress(KafkaError):
+            ends = await list_offsets(consumer, self._sought, LATEST)
+            if consumer is self._consumer:
+                self._ends.update((partition, end) for partition, end in ends.items() if partition in self._sought)
 
     # Reading
 

@@ -145,7 +145,8 @@ class KafkaSink:
             )
             return entry.future
         while True:
-            await self._usable.wait()
+            if not self._usable.is_set():
+                await self._usable.wait()
             if self._failure is not None:
                 entry.future.set_exception(self._failure)
                 return entry.future
@@ -155,7 +156,7 @@ class KafkaSink:
             except KafkaTimeoutError:
                 continue  # the partition's leader is away: wait for it, which is backpressure
             except FORBIDDEN as error:
-                entry.future.set_exception(Stuck(f"we may not write to {record.topic}: {error}"))
+                entry.future.set_exception(_forbidden(record, error))
                 return entry.future
             except KafkaError as error:
                 self._replace(producer, error)
@@ -292,9 +293,13 @@ class KafkaSink:
                 self._broken = False
 
 
+def _forbidden(record: OutRecord, error: KafkaError) -> Stuck:
+    return Stuck(f"we may not write to {record.topic}: {error}; grant our user Write on the topic")
+
+
 def _refusal(record: OutRecord, error: KafkaError) -> Exception:
     """A record that was refused alone, by a fresh producer."""
     if isinstance(error, FORBIDDEN):
-        return Stuck(f"we may not write to {record.topic}: {error}")
+        return _forbidden(record, error)
     code = TOO_LARGE if isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)) else None
     return DeliveryRefused(f"{record.topic} refuses it: {error!r}", code=code)

@@ -52,6 +52,9 @@ REBALANCE_MARGIN_SECONDS = 10.0
 # How long the client may go on failing before it is replaced: what passes by itself takes less.
 FAILING_SECONDS = 5.0
 
+# Less than most look at the lag.
+LOOK_AHEAD_SECONDS = 5.0
+
 ONE_TOKEN = MappingProxyType({"calls": 1})
 
 
@@ -74,6 +77,7 @@ class KafkaSource:
         stall_seconds: For how long the client may get nothing done although the brokers are there; after about twice
             as long it is replaced.
         metadata_max_age_seconds: How old the list of partitions may become: new ones are read after so long.
+        look_ahead_seconds: How often it is asked how far the partitions reach, for `lag`.
     """
 
     def __init__(
@@ -89,10 +93,12 @@ class KafkaSource:
         pause_after_seconds: float = 3.0,
         stall_seconds: float = 30.0,
         metadata_max_age_seconds: float = 30.0,
+        look_ahead_seconds: float = LOOK_AHEAD_SECONDS,
     ) -> None:
         self._kafka = kafka
         self._metrics = metrics or Metrics()
         self._stall_seconds = stall_seconds
+        self._look_ahead_seconds = look_ahead_seconds
         rebalance = revoke_seconds + 2 * kafka.heartbeat_interval_seconds + REBALANCE_MARGIN_SECONDS
         self._rebalance_seconds = max(kafka.session_timeout_seconds, rebalance)
 
@@ -117,6 +123,7 @@ class KafkaSource:
             metrics=self._metrics,
         )
         self._keeping: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._handing_over = asyncio.Lock()
         self._epoch = 0
         self._unjoined_since: float | None = None
@@ -133,7 +140,7 @@ class KafkaSource:
         try:
             membership = await self._keeper.begin()
             admin = membership.admin
-            await require_topics(admin, self._kafka.topics, setting="kafka.topics")
+            await require_topics(admin, self._kafka.topics, setting="kafka.topics", right="Read")
             await require_group(admin, self._kafka.group_id)
             limit = await metadata_limit(admin)
         except KafkaError as error:
@@ -147,6 +154,7 @@ class KafkaSource:
         self._unjoined_since = time.monotonic()
         membership.join(self)
         self._keeping = asyncio.create_task(self._keep_joined(), name="membership")
+        self._looking = asyncio.create_task(self._look_ahead(), name="lag")
 
     async def poll(self, ready: Collection[Partition], timeout_seconds: float) -> Mapping[Partition, Sequence[Record]]:
         """The next records of the partitions in `ready`, or nothing after the time-out.
@@ -223,10 +231,12 @@ class KafkaSource:
 
     async def stop(self) -> None:
         """Leave the group and disconnect, within `leave_seconds` and about two seconds more where brokers are gone."""
-        keeping, self._keeping = self._keeping, None
-        if keeping is not None:
-            keeping.cancel()
-            await asyncio.wait({keeping})
+        tasks = {task for task in (self._keeping, self._looking) if task is not None}
+        self._keeping = self._looking = None
+        if tasks:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         self._forget()
         await self._keeper.leave()
 
@@ -349,6 +359,14 @@ class KafkaSource:
     async def _keep_joined(self) -> None:
         try:
             await self._keeper.run(self._complaint, every_seconds=self._stall_seconds / 6)
+        except Exception as error:  # noqa: BLE001  # the next poll raises it
+            self.failure(error)
+
+    async def _look_ahead(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self._look_ahead_seconds)
+                await self._reader.look_ahead()
         except Exception as error:  # noqa: BLE001  # the next poll raises it
             self.failure(error)
 

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from consumer.errors import Fenced, StartError, Stuck, TransactionFailed, TransactionRefused
-from consumer.kafka.connection import FORBIDDEN, client_options
+from consumer.kafka.connection import FORBIDDEN, TRANSACTIONAL_RIGHTS, client_options
 from consumer.kafka.producers import discard_producer, hand_over, is_refusal, new_producer, too_large, topic_limits
 
 
@@ -117,6 +117,12 @@ class KafkaUnit:
                 async with asyncio.timeout(self._seconds):
                     await self._start()
             except HOPELESS as error:
+                await self._discard()
+                if isinstance(error, TransactionalIdAuthorizationFailed):
+                    raise Stuck(
+                        f"our user has no rights on the transactional id {self._transactional_id}; "
+                        f"{TRANSACTIONAL_RIGHTS}"
+                    ) from error
                 raise Stuck(
                     f"the brokers take no transactions of up to {self._seconds + ABORT_MARGIN_SECONDS:g} s from "
                     f"{self._transactional_id}: {error}"
@@ -209,7 +215,10 @@ class KafkaUnit:
         if any(isinstance(each, FENCED) for each in known):
             return Fenced(f"another process has taken {self._transactional_id} over")
         if any(isinstance(each, FORBIDDEN_WRITES) for each in known):
-            return Stuck(f"we may not write transactions as {self._transactional_id}: {reasons[0]!r}")
+            return Stuck(
+                f"we may not write transactions as {self._transactional_id}: {reasons[0]!r}; {TRANSACTIONAL_RIGHTS}, "
+                "Write on the topics of output, and Read on the group"
+            )
         refused = [each for each in answers if is_refusal(each)]
         refused += [each for each in reasons if isinstance(each, REFUSED_NOTES)]
         if refused:

@@ -93,13 +93,28 @@ def _heartbeat(settings: Settings, where: _Places) -> Iterator[Problem]:
 def _authentication(settings: Settings, where: _Places) -> Iterator[Problem]:
     at = ("kafka", "security")
     security = settings.kafka.security
-    if security.protocol.startswith("SASL_"):
-        for name, value in (("sasl_username", security.sasl_username), ("sasl_password", security.sasl_password)):
-            if value is None:
-                keys = ((*at, name), (*at, "protocol"))
-                yield where.problem(
-                    keys, f"not set, but needed with {where.of((*at, 'protocol'))}, {security.protocol}"
-                )
+    if not security.protocol.startswith("SASL_"):
+        return
+    mechanism = (*at, "sasl_mechanism")
+    if security.sasl_mechanism != "OAUTHBEARER":
+        decides, found = (*at, "protocol"), str(security.protocol)
+        wanted = {"sasl_username": security.sasl_username, "sasl_password": security.sasl_password}
+    elif security.oauth_token_file is not None and security.oauth_token_endpoint is not None:
+        keys = ((*at, "oauth_token_file"), (*at, "oauth_token_endpoint"))
+        yield where.problem(keys, f"set beside {where.of(keys[1])}; a token comes from one of them")
+        return
+    elif security.oauth_token_file is not None:
+        return
+    elif security.oauth_token_endpoint is not None:
+        decides, found = (*at, "oauth_token_endpoint"), security.oauth_token_endpoint
+        wanted = {"oauth_client_id": security.oauth_client_id, "oauth_client_secret": security.oauth_client_secret}
+    else:
+        text = f"neither it nor oauth_token_endpoint is set, but one is needed with {where.of(mechanism)}, OAUTHBEARER"
+        yield where.problem(((*at, "oauth_token_file"), mechanism), text)
+        return
+    for name, value in wanted.items():
+        if value is None:
+            yield where.problem(((*at, name), decides), f"not set, but needed with {where.of(decides)}, {found}")
 
 
 def _certificate(settings: Settings, where: _Places) -> Iterator[Problem]:

@@ -167,6 +167,10 @@ class KafkaCluster:
         version: The version of Kafka.
         advertised: Further listeners by name (letters and digits, the former upper-case), each with the ports that the
             nodes tell its clients to come to: those of proxies, which find the node itself at `listening`.
+        secured: The security protocol of further listeners by name, at which clients come to the nodes themselves, and
+            under the host name `localhost`; what else they need is in `config`.
+        formatting: Further arguments when the storage is formatted, such as `--add-scram`.
+        java: Further options of the Java machine.
     """
 
     def __init__(
@@ -176,12 +180,18 @@ class KafkaCluster:
         config: Mapping[str, str] | None = None,
         version: str = VERSION,
         advertised: Mapping[str, Sequence[int]] | None = None,
+        secured: Mapping[str, str] | None = None,
+        formatting: Sequence[str] = (),
+        java: Sequence[str] = (),
     ) -> None:
         self._version = version
         self._config = {**CONFIG, **(config or {})}
         self._advertised = dict(advertised or {})
+        self._secured = dict(secured or {})
+        self._formatting = formatting
+        self._options = java
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        each = 2 + len(self._advertised)
+        each = 2 + len(self._advertised) + len(self._secured)
         ports = free_ports(nodes * each)
         self._ports = {node: tuple(ports[(node - 1) * each : node * each]) for node in range(1, nodes + 1)}
         self._directory: Path | None = None
@@ -199,7 +209,7 @@ class KafkaCluster:
 
     def listening(self, listener: str) -> list[int]:
         """The ports at which the nodes themselves wait for the clients of a further listener."""
-        at = 2 + list(self._advertised).index(listener)
+        at = 2 + [*self._advertised, *self._secured].index(listener)
         return [ports[at] for ports in self._ports.values()]
 
     def start(self) -> None:
@@ -291,20 +301,22 @@ class KafkaCluster:
     def _write_config(self, node: int) -> None:
         assert self._directory is not None
         client, controller, *others = self._ports[node]
-        further = dict(zip(self._advertised, others, strict=True))
+        further = dict(zip([*self._advertised, *self._secured], others, strict=True))
         told = {name: ports[node - 1] for name, ports in self._advertised.items()}
+        secured = {name: further[name] for name in self._secured}
+        protocols = dict.fromkeys(("CLIENTS", "CONTROLLERS", *self._advertised), "PLAINTEXT") | self._secured
         copies = min(3, len(self._ports))
         config = {
             "process.roles": "broker,controller",
             "node.id": node,
             "controller.quorum.voters": ",".join(f"{each}@127.0.0.1:{ports[1]}" for each, ports in self._ports.items()),
             "listeners": _listeners({"CLIENTS": client, "CONTROLLERS": controller, **further}),
-            "advertised.listeners": _listeners({"CLIENTS": client, **told}),
+            "advertised.listeners": ",".join(
+                filter(None, (_listeners({"CLIENTS": client, **told}), _listeners(secured, "localhost")))
+            ),
             "inter.broker.listener.name": "CLIENTS",
             "controller.listener.names": "CONTROLLERS",
-            "listener.security.protocol.map": ",".join(
-                f"{name}:PLAINTEXT" for name in ("CLIENTS", "CONTROLLERS", *further)
-            ),
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "log.dirs": self._directory / f"{node}.data",
             "default.replication.factor": copies,
             "offsets.topic.replication.factor": copies,
@@ -323,7 +335,8 @@ class KafkaCluster:
         formatting = {}
         for node in self._ports:
             self._write_config(node)
-            formatting[node] = self._java(node, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c")
+            arguments = ("format", *self._formatting, f"--cluster-id={cluster_id}", "-c")
+            formatting[node] = self._java(node, "kafka.tools.StorageTool", *arguments)
         for node, process in formatting.items():
             if process.wait(READY_SECONDS) != 0:
                 raise RuntimeError(f"the storage of node {node} could not be formatted:\n{self.log(node)}")
@@ -332,7 +345,7 @@ class KafkaCluster:
         """Run one of Kafka's programs on a node's configuration file."""
         assert self._directory is not None
         logging = f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}"
-        command = [*JAVA, logging, "-cp", f"{self._jars}/*", main, *arguments]
+        command = [*JAVA, *self._options, logging, "-cp", f"{self._jars}/*", main, *arguments]
         with (self._directory / f"{node}.log").open("ab") as log:
             return subprocess.Popen(
                 [*command, str(self._directory / f"{node}.properties")],
@@ -364,5 +377,5 @@ def die_with_parent() -> None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _listeners(ports: Mapping[str, int]) -> str:
-    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+def _listeners(ports: Mapping[str, int], host: str = "127.0.0.1") -> str:
+    return ",".join(f"{name}://{host}:{port}" for name, port in ports.items())

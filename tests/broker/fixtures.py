@@ -9,6 +9,7 @@ import pytest
 
 from consumer.demo.broker import EmbeddedBroker
 from tests.broker.cluster import KafkaCluster, KafkaUnavailable, install
+from tests.broker.secured import SecuredKafka
 
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.broker.cluster import Broker
 
 
-__all__ = ["broker", "embedded", "kafka", "pytest_collection_finish", "pytest_terminal_summary"]
+__all__ = ["broker", "embedded", "kafka", "pytest_collection_finish", "pytest_terminal_summary", "secured_kafka"]
 
 
 UNAVAILABLE = pytest.StashKey[str]()
@@ -46,13 +47,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaCluster]:
     """A real Apache Kafka of one node, shared by all tests; without Java they are skipped, or fail in CI."""
-    reason = request.config.stash.get(UNAVAILABLE, None)
-    if reason is not None:
-        message = f"{NO_KAFKA}: {reason}"
-        if os.environ.get("CI"):
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
+    _require_kafka(request)
     with KafkaCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def secured_kafka(request: pytest.FixtureRequest) -> Iterator[SecuredKafka]:
+    """A real Apache Kafka that lets nobody in without credentials, shared by all tests that ask for it."""
+    _require_kafka(request)
+    with SecuredKafka() as cluster:
         yield cluster
 
 
@@ -68,3 +72,12 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     """Each broker in turn: what holds on one holds on the other."""
     found: Broker = request.getfixturevalue(request.param)
     return found
+
+
+def _require_kafka(request: pytest.FixtureRequest) -> None:
+    reason = request.config.stash.get(UNAVAILABLE, None)
+    if reason is not None:
+        message = f"{NO_KAFKA}: {reason}"
+        if os.environ.get("CI"):
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)

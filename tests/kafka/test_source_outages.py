@@ -152,7 +152,7 @@ def test_a_client_that_does_not_recover_is_replaced(
             await asyncio.sleep(0.3)  # until the fetch that is on its way has ended
             await works(member, kafka, topic, records)
             assert member.told[:2] == ["assigned", "revoked"]
-            assert metrics.totals("rejoins") == {(reason,): 1}
+            assert {why: count for why, count in metrics.totals("rejoins").items() if count} == {(reason,): 1}
             assert sorted(record.offset for record in records) == sorted([0, 1] * 4), "each record once"
         await ended()
 

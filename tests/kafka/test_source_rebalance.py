@@ -147,7 +147,7 @@ def test_rejoining_hands_the_partitions_over(kafka: KafkaCluster) -> None:
             assert committed == [True]
             assert one.partitions == set()
             assert (await two.source.committed({two.at(0)}))[two.at(0)] == Position(1, "done")
-            assert metrics.totals("rejoins") == {("asked",): 1}
+            assert {why: count for why, count in metrics.totals("rejoins").items() if count} == {("asked",): 1}
         await ended()
 
     asyncio.run(main())

@@ -151,8 +151,8 @@ def test_a_position_beyond_the_end_is_held(broker: Broker) -> None:
             assert [record.partition for record in await member.read(1)] == [second]
             assert await member.source.poll([first], 0.3) == {}
             assert first not in member.source.positions()
-            assert metrics.gauge("held_partitions").labels(topic)._value.get() == 1
-        assert metrics.gauge("held_partitions").labels(topic)._value.get() == 0
+            assert metrics.gauge("held_partitions").labels(topic).value == 1
+        assert metrics.gauge("held_partitions").labels(topic).value == 0
 
     asyncio.run(main())
 

@@ -210,6 +210,36 @@ _SPOILT = {
             "kafka.security.protocol (config.yaml:5:14), SASL_SSL"
         ),
     ),
+    "OAUTHBEARER without a token": (
+        "  start:",
+        "  security: {protocol: SASL_SSL, sasl_mechanism: OAUTHBEARER}\n  start:",
+        (
+            "config.yaml:5:34: kafka.security.oauth_token_file: neither it nor oauth_token_endpoint is set, but one is "
+            "needed with kafka.security.sasl_mechanism (config.yaml:5:34), OAUTHBEARER"
+        ),
+    ),
+    "OAUTHBEARER with two": (
+        "  start:",
+        (
+            "  security: {protocol: SASL_SSL, sasl_mechanism: OAUTHBEARER, oauth_token_file: t,\n"
+            "    oauth_token_endpoint: https://idp/token}\n  start:"
+        ),
+        (
+            "config.yaml:5:63: kafka.security.oauth_token_file: set beside "
+            "kafka.security.oauth_token_endpoint (config.yaml:6:5); a token comes from one of them"
+        ),
+    ),
+    "a token endpoint without a client": (
+        "  start:",
+        (
+            "  security: {protocol: SASL_SSL, sasl_mechanism: OAUTHBEARER, oauth_token_endpoint: https://idp/token,\n"
+            "    oauth_client_secret: planted-secret}\n  start:"
+        ),
+        (
+            "config.yaml:5:63: kafka.security.oauth_client_id: not set, but needed with "
+            "kafka.security.oauth_token_endpoint (config.yaml:5:63), https://idp/token"
+        ),
+    ),
     "a certificate without its key": (
         "  start:",
         "  security: {protocol: SSL, certificate_file: a.pem}\n  start:",
