@@ -21,21 +21,27 @@ from consumer.engine.way import Way
 from consumer.intake import Intake
 from consumer.judging import Judging
 from consumer.kafka.producers import topic_limits
+from consumer.kafka.security import secured
 from consumer.kafka.sink import KafkaSink
 from consumer.kafka.source import PARTITION_FETCH_BYTES, KafkaSource
 from consumer.kafka.state import KafkaStateLog
 from consumer.kafka.unit import KafkaUnit
 from consumer.metrics import Metrics
+from consumer.moderation.calling.exchange import Exchange
 from consumer.moderation.tasks.notes import NotedEvidence
 from consumer.moderation.tasks.state import StateTopic
 from consumer.quota import StallGuard
+from consumer.recent import lines_counted
 from consumer.routing import Router
-from consumer.settings import values
+from consumer.status import holds, status
+from consumer.tracing.start import Tracing
 from consumer.verdict import ACTIONS
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from opentelemetry.sdk.trace import SpanProcessor
 
     from consumer.clock import Clock
     from consumer.record import Partition
@@ -53,19 +59,28 @@ _LIVE_SECONDS = 60.0
 
 
 class App:
-    """The whole consumer. `metrics` can be read at any time; `status` and the health checks while it runs."""
+    """The whole consumer. `metrics` can be read at any time; `status` and the health checks while it runs.
+
+    `spans` takes the spans of traces, where that is not to be the exporter that the environment names.
+    """
 
     def __init__(
-        self, loaded: Loaded, *, clock: Clock | None = None, reread: Callable[[], Settings] | None = None
+        self,
+        loaded: Loaded,
+        *,
+        clock: Clock | None = None,
+        reread: Callable[[], Settings] | None = None,
+        spans: SpanProcessor | None = None,
     ) -> None:
         self.loaded = loaded
         self._reread = reread
+        self._spans = spans
         self.metrics = Metrics()
         self.admin_port = 0
         self._clock = clock or SystemClock()
         self._started_at = self._clock.now()
         self._state = "starting"
-        self._source: KafkaSource
+        self._source: KafkaSource | None = None
         self._engine: Engine | None = None
         self._judging: Judging | None = None
 
@@ -83,11 +98,13 @@ class App:
         self.metrics.gauge("up_since_seconds").set(self._started_at)
         try:
             async with AsyncExitStack() as stack:
+                stack.enter_context(lines_counted(self.metrics.errors))
                 admin = AdminServer(
                     host=settings.admin.host, port=settings.admin.port, metrics=self.metrics, watched=self
                 )
                 await stack.enter_async_context(admin)
                 self.admin_port = admin.port
+                tracing = self._start_tracing(settings, stack)
                 guard = StallGuard(
                     self._clock, proof_seconds=settings.kafka.session_timeout_seconds / 2, metrics=self.metrics
                 )
@@ -102,16 +119,18 @@ class App:
                     evidence=NotedEvidence(state, "packed"),
                     guard=guard,
                     reread=self._reread,
+                    sender=Exchange if tracing is None else tracing.exchange,
                 )
                 self._judging = await stack.enter_async_context(judging)
-                self._source = self._build_source(settings, judging)
-                guarantee = await self._start_guarantee(settings, self._source, guard, stack)
-                self._engine = self._build_engine(settings, judging, guarantee, state, guard)
+                source = self._source = self._build_source(settings, judging)
+                guarantee = await self._start_guarantee(settings, source, guard, stack)
+                self._engine = self._build_engine(settings, judging, source, guarantee, state, guard, tracing)
                 async with asyncio.TaskGroup() as tasks:
                     beside = [
                         tasks.create_task(guard.run()),
                         tasks.create_task(state.run()),
                         tasks.create_task(judging.run()),
+                        tasks.create_task(secured(settings.kafka.security).run(self.metrics)),
                         tasks.create_task(self._watch(stop)),
                     ]
                     await judging.started.wait()
@@ -132,8 +151,13 @@ class App:
         """Whether the event loop ticks and the engine turns; nothing else, so that no outage kills the pod."""
         if self._engine is None:
             return Health(ok=True)
+        patience = _LIVE_SECONDS
+        if self._engine.stopping:
+            # Nothing is read any more: it ends within its own limits, or is killed at the end of the grace period.
+            shutdown = self.loaded.settings.shutdown
+            patience += shutdown.drain_seconds + shutdown.flush_seconds + shutdown.leave_seconds
         still = self._clock.monotonic() - self._engine.turned_at
-        return Health(still < _LIVE_SECONDS, f"the engine has not turned for {still:.0f} s")
+        return Health(still < patience, f"the engine has not turned for {still:.0f} s")
 
     def ready(self) -> Health:
         """Whether it works or stands by, and does not hold."""
@@ -143,68 +167,29 @@ class App:
         return Health(ok=not reasons, reason=f"holding: {', '.join(reasons)}" if reasons else "")
 
     def _holds(self) -> list[dict[str, Any]]:
-        """All that is held and why: services or the account, single partitions, or everything for its dead letters."""
-        holds: list[dict[str, Any]] = [
-            {
-                "reason": one.reason,
-                "service": one.service,
-                "code": one.code,
-                "meaning": one.meaning,
-                "remedy": one.remedy,
-                "since": one.since,
-            }
-            for one in (self._judging.hold.standing() if self._judging else ())
-        ]
-        if self._judging is not None:
-            holds += self._judging.budgets.holds()
-        if self._engine is not None:
-            holds += [
-                {"reason": "position", "partition": str(partition), "meaning": why}
-                for partition, why in self._source.held.items()
-            ]
-            if self._engine.letters_held is not None:
-                holds.append({"reason": "dead_letters", "meaning": self._engine.letters_held})
-        return holds
+        return holds(self._judging, self._engine, self._source)
 
     def status(self) -> dict[str, Any]:
         """Everything worth knowing, without secrets and without content."""
-        engine, judging = self._engine, self._judging
-        return {
-            "version": __version__,
-            "state": self._state,
-            "owner": bool(engine and engine.lanes),
-            "started_at": self._started_at,
-            "in_flight": engine.in_flight if engine else 0,
-            "oldest_unfinished_seconds": engine.oldest_unfinished_seconds if engine else 0.0,
-            "lanes": [
-                {
-                    "topic": lane.partition.topic,
-                    "partition": lane.partition.partition,
-                    "state": lane.state.name.lower(),
-                    "position": lane.tracker.position,
-                    "unfinished": lane.unfinished,
-                }
-                for lane in (engine.lanes.values() if engine else ())
-            ],
-            "holds": self._holds(),
-            "quotas": {
-                name: {"limit": one.limit, "limit_now": one.limit_now}
-                for name, one in (judging.buckets.items() if judging else ())
-            },
-            "spending": judging.spending.status() if judging else {},
-            "budgets": judging.budgets.status() if judging else [],
-            "packed": judging.packed.status() if judging and judging.packed else {},
-            "tasks_pending": judging.board.pending_events if judging else 0,
-            "billed": [
-                {"moderation_type": kind, "currency": currency, "cost": cost, "units": units[kind,]}
-                for units in (self.metrics.totals("billed_units"),)
-                for (kind, currency), cost in self.metrics.totals("billed_cost").items()
-            ],
-            "calls_with_unknown_bill": sum(self.metrics.totals("bill_unknown_calls").values()),
-            "settings": {one.key: {"value": one.shown, "origin": one.origin} for one in values(self.loaded)},
-        }
+        return status(
+            state=self._state,
+            started_at=self._started_at,
+            now=self._clock.now(),
+            loaded=self.loaded,
+            metrics=self.metrics,
+            judging=self._judging,
+            engine=self._engine,
+            source=self._source,
+        )
 
     # Building
+
+    def _start_tracing(self, settings: Settings, stack: AsyncExitStack) -> Tracing | None:
+        if not settings.tracing.enabled:
+            return None
+        tracing = Tracing(group_id=settings.kafka.group_id, processor=self._spans)
+        stack.push_async_callback(_traced_to_the_end, tracing, settings.shutdown.leave_seconds)
+        return tracing
 
     async def _start_state(self, settings: Settings, stack: AsyncExitStack) -> StateTopic:
         seconds = settings.shutdown.leave_seconds
@@ -259,7 +244,14 @@ class App:
         return AtLeast(*sinks.values())
 
     def _build_engine(
-        self, settings: Settings, judging: Judging, guarantee: AtLeast | Exactly, state: StateTopic, guard: StallGuard
+        self,
+        settings: Settings,
+        judging: Judging,
+        source: KafkaSource,
+        guarantee: AtLeast | Exactly,
+        state: StateTopic,
+        guard: StallGuard,
+        tracing: Tracing | None,
     ) -> Engine:
         output, delivery, shutdown, letters = (
             settings.output,
@@ -268,17 +260,18 @@ class App:
             settings.dead_letters,
         )
         router = Router(routes(settings))
-        way = Way(
+        make_way, judge = (Way, judging.judge) if tracing is None else (tracing.way, tracing.judge(judging.judge))
+        way = make_way(
             intake=Intake(settings.mapping).event,
             router=router,
-            judge=judging.judge,
+            judge=judge,
             policy=policy(settings),
             topics=_topics(output),
             dead_letters=output.dead_letters,
             clock=self._clock,
         )
         return Engine(
-            source=self._source,
+            source=source,
             guarantee=guarantee,
             way=way,
             limits=Limits(
@@ -318,6 +311,13 @@ def _unit_of(group_id: str, shared: bool, partition: Partition) -> str:  # noqa:
 def _topics(output: Output) -> dict[str, str]:
     """The topic of each action."""
     return {action: output.topics.get(action, output.topic) for action in ACTIONS}
+
+
+async def _traced_to_the_end(tracing: Tracing, seconds: float) -> None:
+    try:
+        await tracing.close(seconds)
+    except TimeoutError:
+        _log.warning("spans_lost", seconds=seconds, remedy="look at the collector of traces")
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -76,6 +76,8 @@ def group() -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: no error that this program raises on purpose shows a traceback.
 
+    The traceback of any other leaves out what the error says, which may be a secret or somebody's content.
+
     The exit codes are those of sysexits.h: 78 for settings that cannot be used, 69 for a part that is not there, 70
     for anything else that went wrong; 2 for a wrong command line, 130 after Ctrl-C.
     """
@@ -102,5 +104,11 @@ def _run(args: Sequence[str] | None) -> int:
         return os.EX_UNAVAILABLE
     except ModerationConsumerError as error:
         click.echo(f"stopped: {error}", err=True)
+        return os.EX_SOFTWARE
+    except Exception as error:  # noqa: BLE001  # Python's own traceback would say what the error holds
+        from consumer.logs.safe import traceback_of
+
+        click.echo("stopped by an error that should not happen; what follows holds no content: report it", err=True)
+        click.echo(traceback_of(error), err=True)
         return os.EX_SOFTWARE
     return result if isinstance(result, int) else 0

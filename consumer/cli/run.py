@@ -29,14 +29,15 @@ def command(config: tuple[str, ...]) -> None:
     from consumer.settings import load
 
     loaded = load(config, os.environ)
-    logs.configure(level=loaded.settings.log.level, form=loaded.settings.log.format)
+    logging = logs.configure(level=loaded.settings.log.level, form=loaded.settings.log.format)
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await App(loaded, reread=lambda: load(config, os.environ).settings).run(stop)
+        async with logging:
+            await App(loaded, reread=lambda: load(config, os.environ).settings).run(stop)
 
     calm_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

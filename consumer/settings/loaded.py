@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Loaded", "Value", "values"]
+
+
+_SECRET = "(secret)"  # noqa: S105  # what is shown in its place
+# No secret, but half of one: who finds it knows what to look for.
+_HALF_SECRET = frozenset({"access_key_id"})
+_PASSWORD_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,8 @@ def values(loaded: Loaded) -> Iterator[Value]:
     """Every value in the models' order, secrets hidden: for status pages and `check --origins`."""
     for path, value in _leaves(loaded.settings, ()):
         key = dotted(path)
-        yield Value(key, _shown(value), loaded.origins[key])
+        hidden = value is not None and path[-1] in _HALF_SECRET
+        yield Value(key, _SECRET if hidden else _shown(value), loaded.origins[key])
 
 
 def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
@@ -73,11 +81,13 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, SecretStr):
-        return "(secret)"
+        return _SECRET
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, list):
         return f"[{', '.join(map(_shown, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{name}: {_shown(inner)}' for name, inner in value.items())}}}"
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return _PASSWORD_IN_URL.sub(f"{_SECRET}@", str(value))

@@ -44,6 +44,7 @@ __all__ = [
     "Tasks",
     "Threads",
     "Timeouts",
+    "Tracing",
 ]
 
 
@@ -73,6 +74,10 @@ Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", examples=["mode
 Start = Annotated[
     Literal["earliest", "latest"] | datetime, BeforeValidator(_moment), Field(examples=["2026-01-31T00:00:00Z"])
 ]
+# Never with a user in it: it is shown in messages.
+TokenEndpoint = Annotated[
+    str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s#]*)?$", examples=["https://idp/oauth2/token"])
+]
 
 
 class KafkaSecurity(Section):
@@ -80,18 +85,30 @@ class KafkaSecurity(Section):
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Whether connections are encrypted and authenticated."""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
     """How to authenticate, with a SASL protocol."""
     sasl_username: Name | None = None
-    """The user to authenticate as."""
+    """The user to authenticate as, with `PLAIN` or `SCRAM-…`."""
     sasl_password: Secret | None = None
     """The user's password."""
+    oauth_token_file: Name | None = None
+    """A file with the token for `OAUTHBEARER`, such as a projected service account token; read for each connection."""
+    oauth_token_endpoint: TokenEndpoint | None = None
+    """Where tokens for `OAUTHBEARER` are to be had for the client's credentials below (OAuth 2, `client_credentials`);
+    they are renewed before they expire."""
+    oauth_client_id: Name | None = None
+    """Who asks the token endpoint."""
+    oauth_client_secret: Secret | None = None
+    """The client's secret at the token endpoint."""
+    oauth_scope: Name | None = None
+    """What the token is to be good for, as the token endpoint calls it; one or more words."""
     ca_file: Name | None = None
-    """Certificates to trust, in PEM; the system's own when not set."""
+    """Certificates to trust, in PEM; the system's own when not set. It is read again when it changes."""
     certificate_file: Name | None = None
-    """Our certificate for mutual TLS, in PEM."""
+    """Our certificate for mutual TLS, in PEM, with those between it and the authority. It is read again when it
+    changes."""
     key_file: Name | None = None
-    """The private key of our certificate, in PEM."""
+    """The private key of our certificate, in PEM, without a password. It is read again when it changes."""
 
 
 class Kafka(Section):
@@ -358,6 +375,15 @@ class Log(Section):
     """For people or for machines."""
 
 
+class Tracing(Section):
+    """Spans of events and calls, for OpenTelemetry. Needs the extra `tracing`; where they go is said by the standard
+    variables of the environment, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    """
+
+    enabled: bool = False
+    """Whether spans are made and exported, and carried on in the headers of verdicts and dead letters."""
+
+
 class EmbeddedSettings(Section):
     """Everything that can be configured; without Kafka only events that are handed over can be judged."""
 
@@ -399,6 +425,8 @@ class EmbeddedSettings(Section):
     """The port of metrics and health."""
     log: Log = Log()
     """What is logged."""
+    tracing: Tracing = Tracing()
+    """Spans of events and calls."""
 
 
 class Settings(EmbeddedSettings):

@@ -1,4 +1,4 @@
-"""The admin port: /metrics, /livez, /readyz and /status."""
+"""The server of the admin port: probes, metrics in the form that is asked for, the status for programs and people."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import orjson
 from aiohttp import web
 
+from consumer.admin.page import SECURITY, page
 from consumer.listening import listening
-from consumer.metrics import CONTENT_TYPE
 
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 
 __all__ = ["AdminServer", "Health", "Watched"]
+
+
+# What is shown is of now, and is nobody's to keep or to guess at.
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Watched(Protocol):
 
 
 class AdminServer:
-    """Serves the admin port while its context is entered."""
+    """Serves the admin port while its context is entered. Nothing of a request is logged or repeated in an answer."""
 
     def __init__(self, *, host: str, port: int, metrics: Metrics, watched: Watched) -> None:
         self._host = host
@@ -77,8 +81,9 @@ class AdminServer:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
-    async def _serve_metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+    async def _serve_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics.render_for(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={**_HEADERS, "Content-Type": content_type})
 
     async def _serve_live(self, _: web.Request) -> web.Response:
         return _answer(self._watched.live())
@@ -86,10 +91,18 @@ class AdminServer:
     async def _serve_ready(self, _: web.Request) -> web.Response:
         return _answer(self._watched.ready())
 
-    async def _serve_status(self, _: web.Request) -> web.Response:
-        body = orjson.dumps(self._watched.status(), option=orjson.OPT_INDENT_2, default=str)
-        return web.Response(body=body, content_type="application/json")
+    async def _serve_status(self, request: web.Request) -> web.Response:
+        """The page for browsers, which ask for HTML by name; JSON for everybody else."""
+        status = self._watched.status()
+        headers = {**_HEADERS, "Vary": "Accept"}
+        if "text/html" in request.headers.get("Accept", ""):
+            ready = self._watched.ready()
+            text = page(status, ready=ready.ok, reason=ready.reason)
+            return web.Response(text=text, content_type="text/html", headers={**headers, **SECURITY})
+        body = orjson.dumps(status, option=orjson.OPT_INDENT_2, default=str)
+        return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 def _answer(health: Health) -> web.Response:
-    return web.Response(status=200 if health.ok else 503, text="ok\n" if health.ok else f"{health.reason}\n")
+    text = "ok\n" if health.ok else f"{health.reason}\n"
+    return web.Response(status=200 if health.ok else 503, text=text, headers=_HEADERS)
