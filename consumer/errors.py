@@ -139,7 +139,14 @@ class Withheld(NotSent):
 
 
 class NoAnswer(CallError):
-    """The request was sent and no whole answer came: the service may have judged and billed it."""
+    """The request was sent and no whole answer came: the service may have judged and billed it.
+
+    `begun` says whether any byte of an answer was seen; None where that is not known.
+    """
+
+    def __init__(self, message: str, *, begun: bool | None = None) -> None:
+        super().__init__(message)
+        self.begun = begun
 
 
 class BudgetSpent(ModerationConsumerError):

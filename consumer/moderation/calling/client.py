@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -123,6 +123,7 @@ class ModerationClient:
         fallback: Endpoint | None = None,
         on_denied: OnDenied = "hold",
         services: Mapping[str, Service] = KNOWN,
+        exchange: Callable[..., Exchange] = Exchange,
         chance: Callable[[], float] = random.random,
     ) -> None:
         if missing := set(QUOTAS) - set(tokens):
@@ -138,7 +139,7 @@ class ModerationClient:
         self._services = services
         self._chance = chance
         self._accounting = Accounting(metrics)
-        self._exchange = Exchange(
+        self._exchange = exchange(
             transport,
             endpoint=endpoint,
             fallback=fallback,
@@ -151,8 +152,8 @@ class ModerationClient:
         )
         self._whereabouts = Whereabouts(endpoint, fallback)
         self._breakers = Breakers(self.hold, longest_pause_seconds=hold_probe_seconds, clock=clock, metrics=metrics)
-        self._served: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
+        self._served: defaultdict[str, int] = defaultdict(int)
+        self._failed: defaultdict[str, int] = defaultdict(int)
         self._complained_at: dict[str, float] = {}
 
     async def call(self, call: Call, claim: Stake, *, route: Route = ANY) -> Judgement:
@@ -167,11 +168,11 @@ class ModerationClient:
         way = self._way(call.service)
         while True:
             try:
-                tried = await self._try(call, way, (claim,), route)
+                tried = await self._pass_the_gate(call, (claim,), route, way=way)
             except BudgetSpent as spent:
                 return _unjudged(call, way, str(spent))
             if tried.finding is not None and tried.finding.risk_level is not RiskLevel.UNKNOWN:
-                self._served[_gate(call.service)] += 1
+                self._served[call.service.gate] += 1
                 return _judgement(call, way, tried)
             if not await self._again(call, way, tried):
                 return _judgement(call, way, tried)
@@ -188,11 +189,11 @@ class ModerationClient:
         way = self._way(call.service)
         while True:
             try:
-                tried = await self._try(call, way, claims, route)
+                tried = await self._pass_the_gate(call, claims, route, way=way)
             except BudgetSpent as spent:
                 return Submitted(None, None, way.attempts, tuple(way.billed), str(spent))
             if tried.task_id is not None:
-                self._served[_gate(call.service)] += 1
+                self._served[call.service.gate] += 1
                 self._whereabouts.submitted(tried.task_id, tried.endpoint)
             elif await self._again(call, way, tried):
                 continue
@@ -210,7 +211,8 @@ class ModerationClient:
         """
         known = self._services.get(service) or replace(KNOWN["post_text_image_detection"], name=service)
         call = result_query(known, task_id)
-        tried = await self._pass_the_gate(call, (), ANY, self._whereabouts.of(task_id))
+        way = self._way(call.service)
+        tried = await self._pass_the_gate(call, (), ANY, way=way, endpoint=self._whereabouts.of(task_id))
         answer = tried.answer
         if answer is not None and is_judged(answer):
             level = level_in(member(answer.data, "RiskLevel"))
@@ -225,14 +227,8 @@ class ModerationClient:
             if self._whereabouts.missed(task_id, tried.endpoint):
                 raise TaskLost(f"{service} does not know the task {task_id} any more: {tried.code}")
             return None
-        await self._learn(call, self._way(call.service), tried)
+        await self._learn(call, way, tried)
         raise CallError(f"{tried.code}: {tried.row.meaning}")
-
-    async def _try(self, call: Call, way: _Way, stakes: Sequence[Stake], route: Route) -> Tried:
-        tried = await self._pass_the_gate(call, stakes, route)
-        way.attempts += 1
-        way.billed += tried.billed
-        return tried
 
     async def _again(self, call: Call, way: _Way, tried: Tried) -> bool:
         """Learn from an answer that was of no use, and wait for the next try; False when the tries are used up."""
@@ -254,7 +250,7 @@ class ModerationClient:
         """
         row = tried.row
         service = call.service
-        gate = _gate(service)
+        gate = service.gate
         match row.outcome:
             case "refused":
                 raise _refused(way, tried)
@@ -290,17 +286,17 @@ class ModerationClient:
         return False
 
     async def _pass_the_gate(
-        self, call: Call, stakes: Sequence[Stake], route: Route, endpoint: Endpoint | None = None
+        self, call: Call, stakes: Sequence[Stake], route: Route, *, way: _Way, endpoint: Endpoint | None = None
     ) -> Tried:
         """Wait while the service is held or the budget spent, take a token, and send; during a hold, as its probe."""
-        gate = _gate(call.service)
+        gate = call.service.gate
         while True:
             while not self.hold.stands(gate):
-                if (tried := await self._send(call, stakes, route, endpoint, unless_held=gate)) is not None:
+                if (tried := await self._send(call, stakes, route, way, endpoint, unless_held=gate)) is not None:
                     return tried
             async with self.hold.turn(gate) as probing:
                 while probing:
-                    if (tried := await self._send(call, stakes, route, endpoint)) is not None:
+                    if (tried := await self._send(call, stakes, route, way, endpoint)) is not None:
                         return tried
 
     async def _send(
@@ -308,6 +304,7 @@ class ModerationClient:
         call: Call,
         stakes: Sequence[Stake],
         route: Route,
+        way: _Way,
         endpoint: Endpoint | None,
         unless_held: str | None = None,
     ) -> Tried | None:
@@ -339,7 +336,9 @@ class ModerationClient:
             if payment is not None:
                 payment.settle(billed)
         if tried is not None:
-            self._mind_gates(_gate(call.service), tried)
+            way.attempts += 1
+            way.billed += tried.billed
+            self._mind_gates(call.service.gate, tried)
         return tried
 
     def _mind_gates(self, gate: str, tried: Tried) -> None:
@@ -355,8 +354,7 @@ class ModerationClient:
         self._breakers.ended(gate, tried)
 
     def _way(self, service: Service) -> _Way:
-        gate = _gate(service)
-        return _Way(self._served[gate], self._failed[gate])
+        return _Way(self._served[service.gate], self._failed[service.gate])
 
     def _count_failure(self, gate: str, way: _Way) -> None:
         """Count a failure against the call, unless its service is held, by what became of calls since its last try.
@@ -390,11 +388,6 @@ class ModerationClient:
                 request_id=tried.request_id,
                 detail=tried.detail,
             )
-
-
-def _gate(service: Service) -> str:
-    """What is held when this service is: an account that may not submit may still ask for results."""
-    return f"{service.name} results" if service.free else service.name
 
 
 def _judgement(call: Call, way: _Way, tried: Tried) -> Judgement:

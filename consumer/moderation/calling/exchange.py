@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from consumer.errors import NoAnswer, NotSent, Withheld
+from consumer.frozen import frozen
 from consumer.moderation.calling.service_time import ServiceTime
 from consumer.moderation.protocol.billing import bill
 from consumer.moderation.protocol.codes import NO_ANSWER, NOT_SENT, look_up
@@ -41,6 +42,7 @@ __all__ = ["PAID_CODES", "Exchange", "Stake", "Tried"]
 PAID_CODES = frozenset({200, 280})
 """The codes whose answers are paid for; the multimodal page adds 280, "in progress"."""
 
+_NONCE_BYTES = 16
 _FALLBACK_SECONDS = 60.0
 _LONGEST_RETRY_AFTER_SECONDS = 300.0
 _log = structlog.get_logger(__name__)
@@ -58,7 +60,7 @@ class Stake(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tried:
     """How one request ended, and with what it was signed."""
 
@@ -120,6 +122,9 @@ class Exchange:
         self._guard = guard
         self._time = ServiceTime(clock)
         self._signers: dict[str, Signer] = {}
+        # A nonce is never used twice; nobody has to be unable to guess it, since the signature covers it.
+        self._nonces = secrets.token_hex(_NONCE_BYTES)
+        self._number = count()
         self._fallback_until = float("-inf")
 
     @property
@@ -145,7 +150,7 @@ class Exchange:
         headers = signer.sign(
             service.operation,
             date=self._time.stamp(),
-            nonce=secrets.token_hex(16),
+            nonce=f"{self._nonces}{next(self._number):x}",
             body=call.body,
             query=call.query,
         )
@@ -157,7 +162,7 @@ class Exchange:
         may_be_billed = True
         try:
             http = await self._transport.post(url, headers, call.body)
-            tried = self._read(call, http, Tried(NO_ANSWER, sent_at, signer, skew, place))
+            tried = self._read(call, http, sent_at, signer, skew, place)
             may_be_billed = tried.row.billed != "no"
         except Withheld:
             may_be_billed = False
@@ -177,7 +182,9 @@ class Exchange:
         self._count(call, tried)
         return tried
 
-    def _read(self, call: Call, http: HttpAnswer, sent: Tried) -> Tried:
+    def _read(
+        self, call: Call, http: HttpAnswer, sent_at: float, signer: Signer, skew: float, place: Endpoint
+    ) -> Tried:
         """What an answer says, and what it cost. A task without an id can have cost something, or nothing."""
         service = call.service
         answer = read(http.body, http.status)
@@ -194,15 +201,15 @@ class Exchange:
             billed = bill(call, self._prices)
         return Tried(
             row,
-            sent.sent_at,
-            sent.signer,
-            sent.skew,
-            sent.endpoint,
+            sent_at,
+            signer,
+            skew,
+            place,
             answer,
             finding,
             task_id,
             billed,
-            _retry_after_seconds(http.headers),
+            0.0 if row.outcome == "judged" else _retry_after_seconds(http.headers),
             f"HTTP {http.status}",
         )
 
@@ -232,7 +239,7 @@ class Exchange:
     def _signer(self, host: str) -> Signer:
         signer = self._signers.get(host)
         current = self._credentials.current
-        if signer is None or signer.credentials != current:
+        if signer is None or (signer.credentials is not current and signer.credentials != current):
             signer = self._signers[host] = Signer(host, current)
         return signer
 

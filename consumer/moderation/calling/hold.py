@@ -102,6 +102,8 @@ class Hold:
 
         A request from before the hold began proves nothing.
         """
+        if not self._held:
+            return
         scope = _ACCOUNT if service is None else _scope(service)
         held = self._held.get(scope)
         if held is not None and sent_at >= held.began_at:

@@ -15,7 +15,7 @@ import structlog
 from consumer.clock import SystemClock
 from consumer.metrics import Metrics
 from consumer.moderation.calling.client import ModerationClient
-from consumer.moderation.calling.transport import AiohttpTransport
+from consumer.moderation.calling.lean import LeanTransport
 from consumer.moderation.credentials import FixedCredentials
 from consumer.moderation.protocol.billing import LIST_PRICES
 from consumer.moderation.protocol.endpoints import Endpoint
@@ -32,7 +32,7 @@ async def work(port: int, url: str, kind: str) -> None:
     clock = SystemClock()
     stall_guard = StallGuard(clock, proof_seconds=15)
     guard = stall_guard if kind == "guarded" else OpenGuard()
-    async with AiohttpTransport(Timeouts(), guard) as transport:
+    async with LeanTransport(Timeouts(), guard) as transport:
         client = ModerationClient(
             transport,
             endpoint=Endpoint.parse(url),

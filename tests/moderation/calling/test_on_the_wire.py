@@ -14,7 +14,7 @@ from consumer.clock import SystemClock
 from consumer.event import Event, Image
 from consumer.metrics import Metrics
 from consumer.moderation.calling.client import ModerationClient
-from consumer.moderation.calling.transport import AiohttpTransport
+from consumer.moderation.calling.lean import LeanTransport
 from consumer.moderation.credentials import FixedCredentials
 from consumer.moderation.judge import ServiceJudge
 from consumer.moderation.protocol.billing import LIST_PRICES
@@ -45,7 +45,7 @@ LONG = Event("a/b:1", "post", title="标题", text="a+b=c&d~*/ 世界 😀 " * 1
 RISKY = Event("2", "image", images=(Image("https://img.example/high/violent_explosion.jpg?x=1&y=2"),))
 
 
-def client_of(simulator: Simulator, transport: AiohttpTransport) -> ModerationClient:
+def client_of(simulator: Simulator, transport: LeanTransport) -> ModerationClient:
     settings = simulator.settings
     return ModerationClient(
         transport,
@@ -63,7 +63,7 @@ def client_of(simulator: Simulator, transport: AiohttpTransport) -> ModerationCl
 
 
 async def judged_by(simulator: Simulator, event: Event, services: tuple[str, ...]) -> Judgement:
-    async with AiohttpTransport(Timeouts()) as transport:
+    async with LeanTransport(Timeouts()) as transport:
         judge = ServiceJudge(client_of(simulator, transport), KNOWN)
         return await judge.judge(event, Route("all", services), Claim())
 
@@ -101,7 +101,7 @@ async def by_tasks(simulator: Simulator) -> AsyncIterator[ServiceJudge]:
     """A judge of multimodal services that asks for results every twentieth of a second."""
     tasks = Tasks(first_poll_seconds=0.05, poll_interval_seconds=0.05)
     clock, metrics = SystemClock(), Metrics()
-    async with AiohttpTransport(Timeouts()) as transport, asyncio.TaskGroup() as group:
+    async with LeanTransport(Timeouts()) as transport, asyncio.TaskGroup() as group:
         client = client_of(simulator, transport)
         board = TaskBoard(
             store=MemoryTaskStore(), query=client, settings=tasks, callbacks=False, clock=clock, metrics=metrics

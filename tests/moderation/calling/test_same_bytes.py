@@ -15,7 +15,8 @@ from darabonba.runtime import RuntimeOptions
 
 from consumer.batching.thread import plan
 from consumer.event import Event, Image
-from consumer.moderation.calling.transport import AiohttpTransport
+from consumer.moderation.calling.aiohttp_transport import AiohttpTransport
+from consumer.moderation.calling.lean import LeanTransport
 from consumer.moderation.protocol.multimodal import prepared, result_query, submission
 from consumer.moderation.protocol.requests import calls
 from consumer.moderation.protocol.services import KNOWN
@@ -93,8 +94,11 @@ def sdk_call(client: Any, operation: str, parameters: dict[str, str]) -> None:
     "operation",
     ["TextModerationPlus", "ImageModeration", "MultimodalAsyncModeration", "DescribeMultimodalModerationResult"],
 )
-def test_the_same_content_makes_the_same_request(operation: str) -> None:
-    """Target, body and the headers that both sign are equal to the byte for each operation."""
+@pytest.mark.parametrize("transport_of", [AiohttpTransport, LeanTransport])
+def test_the_same_content_makes_the_same_request(
+    operation: str, transport_of: type[AiohttpTransport | LeanTransport]
+) -> None:
+    """Target, body and the headers that both sign are equal to the byte for each operation, over both transports."""
 
     async def main() -> list[Recorded]:
         recorder = Recorder()
@@ -105,7 +109,7 @@ def test_the_same_content_makes_the_same_request(operation: str) -> None:
             headers = signer.sign(
                 operation, date="2026-01-02T03:04:05Z", nonce="0" * 32, body=call.body, query=call.query
             )
-            async with AiohttpTransport(Timeouts()) as transport:
+            async with transport_of(Timeouts()) as transport:
                 url = f"http://{host}/?{call.query}" if call.query else f"http://{host}/"
                 await transport.post(url, headers, call.body)
             client = Client(

@@ -15,9 +15,10 @@ from consumer.clock import SystemClock
 from consumer.errors import ContentRefused, NoAnswer, NotSent, Withheld
 from consumer.event import Event, Image, OssObject
 from consumer.metrics import Metrics
+from consumer.moderation.calling.aiohttp_transport import AiohttpTransport
 from consumer.moderation.calling.client import ModerationClient
 from consumer.moderation.calling.hold import Hold
-from consumer.moderation.calling.transport import AiohttpTransport, HttpAnswer
+from consumer.moderation.calling.transport import HttpAnswer
 from consumer.moderation.credentials import FixedCredentials
 from consumer.moderation.images.upload import Uploader, prepared
 from consumer.moderation.judge import ServiceJudge

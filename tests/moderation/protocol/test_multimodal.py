@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from consumer.batching.thread import plan
 from consumer.errors import ContentRefused, RouteError
 from consumer.event import Author, Event, Image, OssObject
-from consumer.moderation.calling.transport import AiohttpTransport
+from consumer.moderation.calling.aiohttp_transport import AiohttpTransport
 from consumer.moderation.protocol.multimodal import post_time, prepared, result_query, submission
 from consumer.moderation.protocol.services import KNOWN
 from consumer.moderation.protocol.signing import Credentials, Signer

@@ -90,6 +90,21 @@ def test_dates_are_utc_in_whole_seconds() -> None:
     assert timestamp(1_767_323_045.9) == "2026-01-02T03:04:05Z"
 
 
+@given(
+    st.builds(Credentials, st.text(), st.text(max_size=100), st.none() | st.text()),
+    st.text(),
+    st.binary(),
+    st.text("%sabc=&", max_size=9),
+)
+def test_what_is_prepared_signs_as_what_is_not(credentials: Credentials, host: str, body: bytes, query: str) -> None:
+    """With any credentials, host, body and query a signer signs as `authorization` does, each time anew."""
+    signer = Signer(host, credentials)
+    for nonce in ("1", "2"):
+        headers = signer.sign("Act%sion", date="2026-01-02T03:04:05Z", nonce=nonce, body=body, query=query)
+        signed = headers.pop("authorization")
+        assert signed == authorization(headers, credentials, query=query)
+
+
 def test_printed_credentials_hide_their_secrets() -> None:
     """Neither the secret nor the token shows where credentials are printed."""
     shown = repr(Credentials("id", "very-secret", "very-token"))
