@@ -1,6 +1,6 @@
 """The ceiling: a bare sliding window of aiokafka and aiohttp that does the same work and nothing more.
 
-usage: python -m benchmarks.bare_window BOOTSTRAP TOPIC OUT GROUP ENDPOINT IN_FLIGHT
+usage: python -m benchmarks.bare_window BOOTSTRAP TOPIC OUT GROUP ENDPOINT IN_FLIGHT [SESSION_SECONDS]
 
 What a careful engineer writes in an afternoon: workers share one session, calls are signed, verdicts are written by an
 idempotent producer, and every 100 ms the highest offset below which all is acknowledged is committed. No mapping, no
@@ -52,14 +52,59 @@ def sign(body: bytes, host: str) -> dict[str, str]:
     }
 
 
-async def main(bootstrap: str, topic: str, out: str, group: str, endpoint: str, in_flight: int) -> None:
+def request(event: Any) -> bytes:
+    """The body of the call for one event."""
+    content = orjson.dumps({"content": event["text"], "dataId": event["id"]}).decode()
+    return urlencode({"Service": "ugc_moderation_byllm", "ServiceParameters": content}).encode()
+
+
+def verdict_of(record: Any, event: Any, answer: Any) -> bytes:
+    """The verdict on one record, in the form that the product has."""
+    return orjson.dumps(
+        {
+            "schema": "moderation-verdict/1",
+            "event_id": event["id"],
+            "kind": event["kind"],
+            "route": "all",
+            "services": ["ugc_moderation_byllm"],
+            "risk_level": answer["Data"]["RiskLevel"],
+            "action": "pass",
+            "labels": [one for one in answer["Data"]["Result"] if one["Label"] != "nonLabel"],
+            "source": "service",
+            "request_ids": [answer["RequestId"]],
+            "task_id": None,
+            "attempts": 1,
+            "billed": [BILL],
+            "reason": None,
+            "extra": {},
+            "judged_at": time.time(),
+            "latency_ms": 0.0,
+            "record": {
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "timestamp": record.timestamp,
+            },
+        }
+    )
+
+
+async def main(
+    bootstrap: str, topic: str, out: str, group: str, endpoint: str, in_flight: int, session_seconds: float
+) -> None:
     """Work until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     url = URL(endpoint)
     host = f"{url.host}:{url.port}"
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False, auto_offset_reset="earliest"
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=int(session_seconds * 1000),
+        heartbeat_interval_ms=500,
     )
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=5, max_batch_size=262144
@@ -82,42 +127,10 @@ async def main(bootstrap: str, topic: str, out: str, group: str, endpoint: str, 
         while True:
             record, slot = await waiting.get()
             event = orjson.loads(record.value)
-            body = urlencode(
-                {
-                    "Service": "ugc_moderation_byllm",
-                    "ServiceParameters": orjson.dumps({"content": event["text"], "dataId": event["id"]}).decode(),
-                }
-            ).encode()
+            body = request(event)
             async with session.post(url, data=body, headers=sign(body, host)) as response:
                 answer = orjson.loads(await response.read())
-            verdict = orjson.dumps(
-                {
-                    "schema": "moderation-verdict/1",
-                    "event_id": event["id"],
-                    "kind": event["kind"],
-                    "route": "all",
-                    "services": ["ugc_moderation_byllm"],
-                    "risk_level": answer["Data"]["RiskLevel"],
-                    "action": "pass",
-                    "labels": [one for one in answer["Data"]["Result"] if one["Label"] != "nonLabel"],
-                    "source": "service",
-                    "request_ids": [answer["RequestId"]],
-                    "task_id": None,
-                    "attempts": 1,
-                    "billed": [BILL],
-                    "reason": None,
-                    "extra": {},
-                    "judged_at": time.time(),
-                    "latency_ms": 0.0,
-                    "record": {
-                        "topic": record.topic,
-                        "partition": record.partition,
-                        "offset": record.offset,
-                        "timestamp": record.timestamp,
-                    },
-                }
-            )
-            sent = await producer.send(out, verdict, key=record.key)
+            sent = await producer.send(out, verdict_of(record, event, answer), key=record.key)
             sent.add_done_callback(lambda done, slot=slot: slot.__setitem__(1, done.exception() is None))
 
     async def commit() -> None:
@@ -148,5 +161,5 @@ async def main(bootstrap: str, topic: str, out: str, group: str, endpoint: str, 
 if __name__ == "__main__":
     import uvloop
 
-    bootstrap, topic, out, group, endpoint, in_flight = sys.argv[1:]
-    uvloop.run(main(bootstrap, topic, out, group, endpoint, int(in_flight)))
+    bootstrap, topic, out, group, endpoint, in_flight, *session = sys.argv[1:]
+    uvloop.run(main(bootstrap, topic, out, group, endpoint, int(in_flight), float(session[0]) if session else 10.0))

@@ -1,6 +1,6 @@
 """How much of the bare loop's speed is left when the product does the same work, with all it promises?
 
-usage: python -m benchmarks.closed_loop [--events 20000] [--latency-ms 50] [--in-flight 512] [--runs 3]
+usage: python -m benchmarks.closed_loop [--events 20000] [--latencies-ms 50,0,500] [--in-flight 512] [--runs 5]
 
 The topic is full before the start and the quota is out of the way: each contender works as fast as it can, on a real
 Kafka of one node, with a service that answers after a fixed time. Contenders run in turn; medians are compared.
@@ -8,113 +8,104 @@ Kafka of one node, with a service that answers after a fixed time. Contenders ru
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import sys
-import tempfile
-import uuid
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import yaml
-
-from benchmarks.harness import Measured, fill, measure, service, table
-from tests.broker.cluster import KafkaCluster
+from benchmarks.bench import COLUMNS, Bench, Entry, Question, ask, compare, contest, median
+from benchmarks.contenders import BARE, PRODUCT, bare, product
+from benchmarks.harness import served
+from benchmarks.results import Bound, Chart, Found, Line
 
 
-PARTITIONS = 6
+if TYPE_CHECKING:
+    from benchmarks.harness import Measured
 
 
-def product(directory: Path, bootstrap: str, topic: str, out: str, endpoint: str, in_flight: int) -> list[str]:
-    """The command that runs the product on this work."""
-    config = {
-        "kafka": {
-            "bootstrap_servers": bootstrap.split(","),
-            "topics": [topic],
-            "group_id": f"product-{uuid.uuid4().hex}",
-            "start": "earliest",
-        },
-        "output": {"topic": out, "dead_letters": f"{out}-dead"},
-        "moderation": {
-            "endpoint": endpoint,
-            "credentials": {"access_key_id": "testid", "access_key_secret": "testsecret"},
-        },
-        "routes": [{"name": "all", "services": ["ugc_moderation_byllm"]}],
-        "quota": {"text_per_second": 1_000_000},
-        "delivery": {"max_in_flight": in_flight},
-        "admin": {"host": "127.0.0.1", "port": 0},
-        "log": {"level": "warning"},
-    }
-    path = directory / f"{out}.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return [sys.executable, "-m", "consumer", "run", str(path)]
+__all__ = ["QUESTION", "Plan", "run"]
 
 
-def bare(bootstrap: str, topic: str, out: str, endpoint: str, in_flight: int) -> list[str]:
-    """The command that runs the bare window on this work."""
-    group = f"bare-{uuid.uuid4().hex}"
-    return [sys.executable, "-m", "benchmarks.bare_window", bootstrap, topic, out, group, endpoint, str(in_flight)]
+_LONGEST_SECONDS = 8.0
+_BAR_LATENCY_MS = 50.0
 
 
-def median(runs: list[Measured]) -> Measured:
-    """The median of each figure by itself."""
-    return Measured(
-        statistics.median(run.events_per_second for run in runs),
-        statistics.median(run.cpu_us_per_event for run in runs),
-        statistics.median(run.peak_mb for run in runs),
-        statistics.median(run.first_verdict_seconds for run in runs),
-    )
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Its numbers; where a call takes long, there are as many events as are done in some seconds."""
+
+    events: int = 20_000
+    latencies_ms: tuple[float, ...] = (50.0, 0.0, 500.0)
+    in_flight: int = 512
+    runs: int = 5
 
 
-def main() -> None:
-    """Run both contenders in turn and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--latency-ms", type=float, default=50.0)
-    parser.add_argument("--in-flight", type=int, default=512)
-    parser.add_argument("--runs", type=int, default=3)
-    asked = parser.parse_args()
-    runs: dict[str, list[Measured]] = {"bare window": [], "moderation-consumer": []}
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        KafkaCluster() as cluster,
-        service(asked.latency_ms) as endpoint,
-    ):
-        kafka = ",".join(cluster.bootstrap_servers)
-        cluster.create_topic("events", PARTITIONS)
-        fill(kafka, "events", asked.events)
-        for number in range(asked.runs):
-            for name, results in runs.items():
-                out = f"{name.replace(' ', '-')}-{number}"
-                for topic in (out, f"{out}-dead"):
-                    cluster.create_topic(topic, PARTITIONS)
-                if name == "bare window":
-                    command = bare(kafka, "events", out, endpoint, asked.in_flight)
-                else:
-                    command = product(Path(directory), kafka, "events", out, endpoint, asked.in_flight)
-                results.append(measure(command, kafka, out, asked.events))
-    ceiling = median(runs["bare window"])
-    rows = []
-    for name, results in runs.items():
-        one = median(results)
-        rows.append(
-            [
-                name,
-                f"{one.events_per_second:,.0f}",
-                f"{one.events_per_second / ceiling.events_per_second:.2f}",
-                f"{one.cpu_us_per_event:,.0f}",
-                f"{one.cpu_us_per_event / ceiling.cpu_us_per_event:.2f}",
-                f"{one.peak_mb:.0f}",
-                f"{one.first_verdict_seconds:.1f}",
+def run(bench: Bench, plan: Plan) -> Found:
+    """Compare both at each latency; the bars are those of a service that takes 50 ms."""
+    rows: list[tuple[str, ...]] = []
+    bounds: tuple[Bound, ...] = ()
+    notes: list[str] = []
+    speeds: dict[str, list[tuple[float, float]]] = {BARE: [], PRODUCT: []}
+    for number, latency in enumerate(plan.latencies_ms):
+        bound = plan.in_flight / latency * 1000 if latency else float("inf")
+        events = int(min(plan.events, bound * _LONGEST_SECONDS))
+        topic = bench.filled(events)
+        with ExitStack() as stack:
+            endpoint, pid = stack.enter_context(served(latency))
+            entries = [
+                Entry(name, contender, topic, endpoint, plan.in_flight, service_pid=pid)
+                for name, contender in ((BARE, bare), (PRODUCT, product))
             ]
-        )
-    bound = asked.in_flight / (asked.latency_ms / 1000) if asked.latency_ms else float("inf")
-    title = (
-        f"Closed loop: {asked.events:,} events, {asked.latency_ms:g} ms, {asked.in_flight} in flight, "
-        f"median of {asked.runs} (Little's bound {bound:,.0f}/s)"
+            # The first latency is the one that is promised: half of the time is for it.
+            share = 0.5 if number == 0 and len(plan.latencies_ms) > 1 else 1 / (len(plan.latencies_ms) - number)
+            found = contest(bench, entries, events, plan.runs, share=share)
+        medians = {name: median(runs) for name, runs in found.items()}
+        for name, one in medians.items():
+            rows.append(
+                (
+                    f"{latency:g}",
+                    f"{bound:,.0f}" if latency else "–",
+                    name,
+                    *compare(one, medians[BARE]),
+                    str(len(found[name])),
+                )
+            )
+            speeds[name].append((float(number), one.events_per_second))
+        notes.append(_ceiling(latency, medians[PRODUCT]))
+        if latency == _BAR_LATENCY_MS:
+            bounds = _bounds(medians)
+    ticks = tuple(f"{latency:g} ms" for latency in plan.latencies_ms)
+    lines = tuple(Line(name, tuple(points)) for name, points in speeds.items())
+    chart = Chart(f"Closed loop, {plan.in_flight} in flight", "the service's time", "events/s", lines, ticks)
+    columns = ("service ms", "Little's bound", "contender", *COLUMNS, "runs")
+    title = f"Closed loop: {plan.events:,} events, {plan.in_flight} in flight, medians"
+    return Found(title, columns, tuple(rows), (chart,), bounds, tuple(notes))
+
+
+def _bounds(medians: dict[str, Measured]) -> tuple[Bound, ...]:
+    one, ceiling = medians[PRODUCT], medians[BARE]
+    return (
+        Bound(
+            "closed loop, 50 ms: events/s over the bare window's",
+            one.events_per_second / ceiling.events_per_second,
+            1.8,
+        ),
+        Bound(
+            "closed loop, 50 ms: CPU per event over the bare window's",
+            one.cpu_us_per_event / ceiling.cpu_us_per_event,
+            0.5,
+            at_most=True,
+        ),
     )
-    columns = ["contender", "events/s", "ratio", "CPU µs/event", "ratio", "peak MB", "first verdict s"]
-    print(table(title, columns, rows))
+
+
+def _ceiling(latency: float, one: Measured) -> str:
+    spent = one.service_us_per_event
+    could = f"{1e6 / spent:,.0f}" if spent else "more than can be measured"
+    return f"at {latency:g} ms the service's stub used {spent:.0f} µs of CPU a call: its own ceiling is {could} calls/s"
+
+
+QUESTION = Question("closed_loop", __doc__ or "", 140, Plan(), run)
 
 
 if __name__ == "__main__":
-    main()
+    ask(QUESTION)
