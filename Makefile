@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test check format bench bench-quota fuzz chaos schedules lock clean
+.PHONY: help demo test check format bench bench-page profile bench-quota fuzz chaos schedules alerts pictures pictures-check secured image-check chart lock clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ demo:  ## the whole way of events on this machine, before your eyes, in about 20
 
 test: check  ## everything that is checked: format, lint, types, tests on both brokers, coverage
 	@$(PYTHON) -m coverage erase
-	$(PYTHON) -m coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(PYTHON) -m coverage run -m pytest -n 3 --dist loadfile $(ARGS)
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report --format=total | sed 's/^/coverage: /;s/$$/ %/'
 	@$(PYTHON) -m coverage report >.cache/coverage.txt || (tail -n 40 .cache/coverage.txt; exit 1)
@@ -30,17 +30,26 @@ format:  ## put the code into its form
 	$(PYTHON) -m ruff check --quiet --fix .
 	$(PYTHON) -m ruff format --quiet .
 
-bench:  ## how fast, beside the bare loop, on a real Kafka (needs Java 17 and Maven)
+bench:  ## how fast, beside the bare loop and others, on a real Kafka: 15 minutes (Java 17, Maven; ARGS="--only order")
 	@tools/venv dev
-	$(PYTHON) -m benchmarks.closed_loop $(ARGS)
+	$(PYTHON) -m benchmarks $(ARGS)
+
+bench-page:  ## take what was measured over into docs/performance.md and its pictures
+	@tools/venv dev
+	$(PYTHON) -m benchmarks.report $(ARGS)
+
+profile:  ## the flame graph of the closed loop (fetches py-spy)
+	@tools/venv dev
+	$(PYTHON) -m benchmarks.profile $(ARGS)
 
 bench-quota:  ## how much of the quota is used, and that nothing is refused: 40 minutes (ARGS="--rows text-3-share")
 	@tools/venv dev
 	$(PYTHON) -m benchmarks.quota $(ARGS)
 
-fuzz:  ## 100,000 random and mutated answers through the reader (ARGS="--seed 2" for others)
+fuzz:  ## random and mutated answers through the reader and over both transports (ARGS="--seed 2" for others)
 	@tools/venv dev
 	$(PYTHON) -m fuzz.answers $(ARGS)
+	$(PYTHON) -m fuzz.wire $(ARGS)
 
 chaos:  ## real brokers and processes under faults, then an audit (SEEDS=3; ARGS="--seeds 7 --mode exactly_once")
 	@tools/venv dev
@@ -50,13 +59,40 @@ schedules:  ## 1,000 simulated schedules of faults on a Kafka in memory (ARGS="-
 	@tools/venv dev
 	$(PYTHON) -m tests.simulation $(or $(ARGS),--seeds 1-1000)
 
+alerts:  ## every alert in its scenario, and a healthy hour beside them, 60 times faster (ARGS="--hours 2" for more)
+	@tools/venv dev
+	$(PYTHON) -m tests.alerts $(ARGS)
+
+pictures:  ## draw the dashboards with Grafana's components into docs/pictures: 3 minutes (Chromium, Node.js, Prometheus)
+	@tools/venv dev
+	$(PYTHON) -m config.grafana.build
+	$(PYTHON) -m tests.observed.pictures
+
+pictures-check:  ## draw them from a short run and throw it away: no panel may show an error, or nothing
+	@tools/venv dev
+	$(PYTHON) -m tests.observed.pictures --check
+
+secured:  ## each way to a secured Kafka carries 10,000 events: 2 minutes (Java 17 and Maven)
+	@tools/venv dev
+	MODERATION_SECURED_EVENTS=10000 $(PYTHON) -m pytest -q tests/kafka/test_secured.py -k carries
+
+image-check:  ## the image built twice without Docker, compared, weighed and run (root, buildah, debootstrap)
+	@tools/venv dev
+	$(PYTHON) tools/image_check.py $(ARGS)
+
+chart:  ## write the chart's golden renderings and its table of values anew
+	@tools/venv dev
+	$(PYTHON) -m tests.helm
+
 lock:  ## resolve the dependencies anew into locks/
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		pyproject.toml --extra demo --extra tracing --group dev -o locks/dev.txt
-	for part in runtime demo; do \
+	for part in runtime demo tracing; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-			pyproject.toml $$(test $$part = demo && echo --extra demo) -c locks/dev.txt -o locks/$$part.txt; \
+			pyproject.toml $$(test $$part != runtime && echo --extra $$part) -c locks/dev.txt -o locks/$$part.txt; \
 	done
+	echo 'hatchling>=1.27' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate - -o locks/build.txt
 
 clean:  ## remove what was made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

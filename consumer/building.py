@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from consumer.moderation.calling.client import ModerationClient
+from consumer.moderation.calling.exchange import Exchange
 from consumer.moderation.protocol.billing import price_list
 from consumer.moderation.protocol.endpoints import endpoint_for, fallback_for, region_for
 from consumer.moderation.protocol.services import QUOTAS, default_routes, resolve
@@ -15,7 +16,7 @@ from consumer.verdict import RiskLevel
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from consumer.clock import Clock
     from consumer.metrics import Metrics
@@ -103,6 +104,7 @@ def moderation_client(
     credentials: CredentialsSource,
     guard: Guard,
     purse: Purse | None = None,
+    exchange: Callable[..., Exchange] = Exchange,
 ) -> ModerationClient:
     """The client of the moderation service, as configured."""
     own = settings.moderation
@@ -121,4 +123,5 @@ def moderation_client(
         metrics=metrics,
         guard=guard,
         purse=purse,
+        exchange=exchange,
     )

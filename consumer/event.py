@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from consumer.frozen import frozen
+
 
 __all__ = ["KINDS", "MAX_IMAGE_BYTES", "ORIGINS", "Author", "Event", "Image", "Kind", "Origin", "OssObject", "data_id"]
 
@@ -50,7 +52,7 @@ class Image:
         return self.url or self.file or ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Author:
     """Who posted it, in the platform's own ids."""
 
@@ -58,7 +60,7 @@ class Author:
     nickname: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One thing a user posted.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from consumer.building import buckets, moderation_client, routes
 from consumer.callbacks import CallbackServer
-from consumer.moderation.calling.transport import AiohttpTransport
+from consumer.moderation.calling.choice import transport_for
+from consumer.moderation.calling.exchange import Exchange
 from consumer.moderation.credentials import source_from
 from consumer.moderation.deadline import Timely
 from consumer.moderation.images.upload import Uploader, in_region, prepared
@@ -96,7 +97,7 @@ class Judging:
     shut nothing is sent to the service; without one nothing can replace this process. `notes` are where budgets and
     what was spent outlive a process; without them both are forgotten with it. `evidence` remembers what packed texts
     were measured to do. Where a `transport` is given, requests are sent over it and not over HTTP; where a `purse` is
-    given, it is asked for each payment, and not the budgets.
+    given, it is asked for each payment, and not the budgets. `sender` makes what sends single requests.
     """
 
     judge: Timely
@@ -121,6 +122,7 @@ class Judging:
         transport: UploadTransport | None = None,
         purse: Purse | None = None,
         reread: Callable[[], EmbeddedSettings] | None = None,
+        sender: Callable[..., Exchange] = Exchange,
     ) -> None:
         self.buckets: Mapping[Quota, Bucket] = buckets(settings, clock)
         self._lessons = Lessons(self.buckets.items(), clock=clock, metrics=metrics)
@@ -141,6 +143,7 @@ class Judging:
         self._transport = transport
         self._purse = purse or (self.budgets if settings.budgets else None)
         self._reread = reread
+        self._sender = sender
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -156,7 +159,7 @@ class Judging:
             stack.push_async_callback(self.budgets.close)
             transport = self._transport
             if transport is None:
-                transport = await stack.enter_async_context(AiohttpTransport(own.timeouts, self._guard))
+                transport = await stack.enter_async_context(transport_for(own, self._guard))
             self._credentials = source_from(
                 own, clock=clock, metrics=metrics, reread=None if reread is None else lambda: reread().moderation
             )
@@ -170,6 +173,7 @@ class Judging:
                 credentials=self._credentials,
                 guard=self._guard,
                 purse=self._purse,
+                exchange=self._sender,
             )
             uploader = Uploader(
                 transport,

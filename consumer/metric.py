@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Gauge, Histogram
+    from consumer.meters import Counter, Gauge, Histogram
 
 
 __all__ = ["FAST", "TASKS", "WHOLE", "Metric"]

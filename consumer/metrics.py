@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
+from consumer.meters import Counter, Gauge, Histogram, Meter
 from consumer.metric import FAST, TASKS, WHOLE, Metric
+from consumer.metrics_delivery import DELIVERY
 from consumer.metrics_money import MONEY
+from consumer.recent import RecentErrors
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client import Metric as Family
 
 
 __all__ = ["CATALOGUE", "CONTENT_TYPE", "PREFIX", "Metric", "Metrics"]
@@ -258,89 +265,31 @@ CATALOGUE: tuple[Metric, ...] = (
         "Tombstones that fail are harmless; callbacks come again; a task that fails ends the process.",
         ("what",),
     ),
+    *DELIVERY,
     Metric(
-        "in_flight",
+        "kafka_certificate_expires_timestamp_seconds",
         Gauge,
-        "Events being worked on.",
-        "At its limit while the lag grows: raise delivery.max_in_flight or the quota.",
+        "When the first certificate of a file expires, in seconds since the epoch, by the setting that names the file.",
+        "Less than two weeks ahead: have it renewed; a new file is used as soon as it is there.",
+        ("file",),
     ),
     Metric(
-        "in_flight_bytes",
+        "kafka_certificates_stale",
         Gauge,
-        "Bytes of the records being worked on.",
-        "At the memory budget: records are large or the service is slow.",
+        "1 while a certificate file holds what cannot be used, and what it held before is still in use, else 0.",
+        "The log says what is wrong: mend the file before the certificates in use expire, or the process is restarted.",
     ),
     Metric(
-        "oldest_unfinished_seconds",
+        "kafka_token_expires_timestamp_seconds",
         Gauge,
-        "Age of the record that has been worked on the longest.",
-        "Grows without end: one event is stuck, or the consumer holds; /status names it.",
+        "When the token for the brokers expires, in seconds since the epoch; 0 where there is none or it does not say.",
+        "In the past: no connection can be opened; the log says why the token file or endpoint gives no other one.",
     ),
     Metric(
-        "lag_records",
+        "kafka_refused",
         Gauge,
-        "Records in a partition that are not done yet.",
-        "Grows for long: the quota or the service is too slow for the traffic.",
-        ("topic", "partition"),
-    ),
-    Metric(
-        "lanes", Gauge, "Partitions owned by this process.", "Zero on all replicas: nobody works; look at the group."
-    ),
-    Metric(
-        "commits",
-        Counter,
-        "Commits of offsets, by outcome.",
-        "Refusals outside rebalances mean that the session was lost.",
-        ("outcome",),
-    ),
-    Metric(
-        "commit_notes",
-        Counter,
-        "Notes found beside committed offsets that say which records above them are done, by outcome.",
-        "Foreign ones were written by another program in this group: give it a group of its own.",
-        ("outcome",),
-    ),
-    Metric(
-        "lane_stalls",
-        Counter,
-        "Times that a partition took no more because one old record is unfinished and too much is done above it.",
-        "Look at the oldest unfinished event in /status: one call does not end.",
-        ("topic",),
-    ),
-    Metric(
-        "stall_guard_shut",
-        Counter,
-        "Times that nothing was sent for a while since another process might have taken over, by reason.",
-        "By `gap`: the process stood still, give it more CPU. By `unproven`: commits fail, look at the brokers.",
-        ("reason",),
-    ),
-    Metric(
-        "rebalances",
-        Counter,
-        "Times that partitions were assigned or revoked.",
-        "Often without a deployment: members miss heartbeats.",
-        ("what",),
-    ),
-    Metric(
-        "rejoins",
-        Counter,
-        "Times that the group was left and joined anew with a new client, by reason.",
-        "By `asked`: another process had taken over. By any other: the client did not recover after an outage.",
-        ("reason",),
-    ),
-    Metric(
-        "records_expired",
-        Counter,
-        "Offsets that the topic's retention deleted before they were read.",
-        "These records were never judged: raise the retention, or find out why the lag outgrew it.",
-        ("topic",),
-    ),
-    Metric(
-        "held_partitions",
-        Gauge,
-        "Partitions of this process that are not read until a person says where they should go on.",
-        "The log says why: the topic was made anew, has lost records, or holds records that cannot be read.",
-        ("topic",),
+        "1 while no broker lets a new connection of ours in, else 0.",
+        "The log says why: a password, a certificate or a listener has changed, or the brokers are away.",
     ),
     Metric(
         "credentials_expire_at_seconds",
@@ -387,21 +336,13 @@ CATALOGUE: tuple[Metric, ...] = (
 
 
 class Metrics:
-    """The catalogue's metrics in a registry of their own, as attributes by name: `metrics.verdicts.labels(...)`."""
+    """The catalogue's metrics in a registry of their own, and the last errors, which are too many words for metrics."""
 
     def __init__(self) -> None:
+        self.errors = RecentErrors()
         self.registry = CollectorRegistry(auto_describe=False)
-        self._made: dict[str, Counter | Gauge | Histogram] = {}
-        for metric in CATALOGUE:
-            name = PREFIX + metric.name
-            help_text = f"{metric.help} {metric.advice}"
-            if metric.kind is Histogram:
-                made: Counter | Gauge | Histogram = Histogram(
-                    name, help_text, metric.labels, registry=self.registry, buckets=metric.buckets
-                )
-            else:
-                made = metric.kind(name, help_text, metric.labels, registry=self.registry)
-            self._made[metric.name] = made
+        self._made = {metric.name: metric.kind(metric.labels, metric.buckets) for metric in CATALOGUE}
+        self.registry.register(_Catalogue(self._made))
 
     def counter(self, name: str) -> Counter:
         """The counter of this name. Raises KeyError or TypeError where the catalogue has no such counter."""
@@ -417,20 +358,37 @@ class Metrics:
 
     def totals(self, name: str) -> dict[tuple[str, ...], float]:
         """What a counter has counted so far, by the values of its labels."""
-        metric = self.counter(name)
-        return {
-            tuple(sample.labels.values()): sample.value
-            for family in metric.collect()
-            for sample in family.samples
-            if sample.name.endswith("_total")
-        }
+        return {labels: one.value for labels, one in self.counter(name).each()}
+
+    def readings(self, name: str) -> dict[tuple[str, ...], float]:
+        """What a gauge shows now, by the values of its labels."""
+        return {labels: one.value for labels, one in self.gauge(name).each()}
 
     def render(self) -> bytes:
         """All metrics in OpenMetrics text."""
         return bytes(generate_latest(self.registry))  # type: ignore[no-untyped-call]  # the library has no types here
 
+    def render_for(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the form that this `Accept` header asks for, and its content type.
+
+        Only OpenMetrics has exemplars; who does not ask for it gets Prometheus' older text.
+        """
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self.registry), content_type
+
     def __iter__(self) -> Iterator[Metric]:
         return iter(CATALOGUE)
+
+
+class _Catalogue(Collector):
+    """What a scrape reads: all metrics, each with its sentences."""
+
+    def __init__(self, made: Mapping[str, Meter]) -> None:
+        self._made = made
+
+    def collect(self) -> Iterator[Family]:
+        for metric in CATALOGUE:
+            yield self._made[metric.name].family(PREFIX + metric.name, f"{metric.help} {metric.advice}")
 
 
 def _of_kind(made: object, kind: type[_M]) -> _M:

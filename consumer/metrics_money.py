@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
-
+from consumer.meters import Counter, Gauge, Histogram
 from consumer.metric import FAST, Metric
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from consumer.frozen import frozen
 
 
 __all__ = ["Headers", "OutRecord", "Partition", "Position", "Record"]
@@ -29,7 +30,7 @@ class Position(NamedTuple):
     metadata: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """One record as it was read; `timestamp` is in milliseconds since the epoch, as Kafka has it."""
 
@@ -43,18 +44,16 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """What this record costs in memory while it waits: its key and value, headers, and the objects around them."""
-        return (
-            256
-            + len(self.key or b"")
-            + len(self.value or b"")
-            + sum(len(name) + len(value or b"") for name, value in self.headers)
-        )
+        size_bytes = 256 + len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers:
+            size_bytes += len(name) + len(value or b"")
+        return size_bytes
 
     def __str__(self) -> str:
         return f"{self.partition.topic}/{self.partition.partition}@{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OutRecord:
     """One record to be written; the broker gives it its timestamp."""
 

@@ -16,13 +16,13 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 LAYERS = (
     {"cli", "__main__"},
     {"demo"},
-    {"app", "embedding", "estimate"},
+    {"app", "status", "embedding", "estimate"},
     {"judging"},
     {"building"},
-    {"kafka", "moderation", "simulator", "intake", "admin", "callbacks"},
+    {"kafka", "moderation", "simulator", "intake", "admin", "callbacks", "tracing"},
     {"engine", "batching"},
-    {"settings", "quota", "policy", "routing", "metrics", "metrics_money", "logs"},
-    {"event", "metric", "record", "verdict", "errors", "clock", "runtime", "listening"},
+    {"settings", "quota", "policy", "routing", "metrics", "metrics_delivery", "metrics_money", "logs"},
+    {"event", "frozen", "meters", "metric", "record", "verdict", "errors", "clock", "runtime", "listening", "recent"},
 )
 # What is seen only for its words: settings know the names of services, and check the mapping they hold.
 LOOKING_UP = {("settings", "moderation"), ("settings", "intake")}

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter, Histogram
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from consumer.meters import Counter, Histogram
 from consumer.metrics import CATALOGUE, CONTENT_TYPE, PREFIX, Metric, Metrics
 
 

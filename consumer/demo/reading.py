@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from consumer.demo.summary import Amount, Counts
 
@@ -13,10 +13,15 @@ from consumer.demo.summary import Amount, Counts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from consumer.meters import Meter
     from consumer.metrics import Metrics
 
 
 __all__ = ["Latency", "Reading", "latency", "read"]
+
+
+# Samples need a name, and nobody sees it.
+_NAME = "metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,7 @@ def _by(metrics: Metrics, counter: str, label: str = "") -> Counter[str]:
     return found
 
 
-def _samples(metric: Any, suffix: str) -> Iterator[tuple[Mapping[str, str], float]]:
-    for family in metric.collect():
-        for sample in family.samples:
-            if sample.name == family.name + suffix:
-                yield sample.labels, sample.value
+def _samples(metric: Meter, suffix: str) -> Iterator[tuple[Mapping[str, str], float]]:
+    for sample in metric.family(_NAME, "").samples:
+        if sample.name == _NAME + suffix:
+            yield sample.labels, sample.value

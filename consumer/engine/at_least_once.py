@@ -79,7 +79,10 @@ class AtLeastOnce:
         if work not in work.lane.works:
             delivered.cancel()
             return
-        self._handed_over.setdefault(work.lane, set()).add(delivered)
+        handed_over = self._handed_over.get(work.lane)
+        if handed_over is None:
+            handed_over = self._handed_over[work.lane] = set()
+        handed_over.add(delivered)
         delivered.add_done_callback(partial(self._delivered, work))
 
     async def flush(self) -> None:

@@ -332,8 +332,7 @@ class Engine:
             gauge("lag_records").labels(lane.partition.topic, str(lane.partition.partition)).set(lag)
 
     def _forget_lag(self, partition: Partition) -> None:
-        with suppress(KeyError):  # a lane that went before its lag was first observed
-            self._metrics.gauge("lag_records").remove(partition.topic, str(partition.partition))
+        self._metrics.gauge("lag_records").remove(partition.topic, str(partition.partition))
 
     # What others may see
 

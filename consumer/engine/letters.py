@@ -22,6 +22,7 @@ __all__ = [
     "HEADER_PREFIX",
     "LEAST_LIMIT_BYTES",
     "REPLAY_COUNT",
+    "TRACE_HEADERS",
     "Letter",
     "dead_letter",
     "letter_of",
@@ -33,6 +34,9 @@ HEADER_PREFIX = "moderation-"
 
 HEADERS_BYTES = 16 * 1024
 """How much larger records a topic of dead letters should take than those that are read; ours need less than that."""
+
+TRACE_HEADERS = ("traceparent", "tracestate")
+"""Behind ours they say which trace the letter belongs to; those of the original go on with it where it is replayed."""
 
 LEAST_LIMIT_BYTES = 8 * 1024
 """A shortened letter fits in so much, whatever the record was."""
@@ -67,6 +71,8 @@ NAMES = frozenset(
         "key-dropped",
     )
 )
+
+_OURS = NAMES | frozenset(TRACE_HEADERS)
 
 
 def dead_letter(topic: str, record: Record, error: RecordError) -> OutRecord:
@@ -178,7 +184,7 @@ def letter_of(record: Record) -> Letter | None:
     Headers that others have put behind ours, such as what mirrors topics does, count as the original's.
     """
     begin = _begin(record.headers)
-    theirs = record.headers[:begin] + tuple(header for header in record.headers[begin:] if header[0] not in NAMES)
+    theirs = record.headers[:begin] + tuple(header for header in record.headers[begin:] if header[0] not in _OURS)
     notes = {
         name.removeprefix(HEADER_PREFIX): (value or b"").decode(errors="replace")
         for name, value in record.headers[begin:]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from consumer.verdict import Judgement
 
 
-__all__ = ["Assignments", "Claim", "Judge", "Proofs", "Sink", "Source", "Unit"]
+__all__ = ["Assignments", "Claim", "Judge", "Proofs", "Sink", "Source", "Trace", "Unit"]
 
 
 class Assignments(Protocol):
@@ -246,4 +246,21 @@ class Judge(Protocol):
             RecordError: this event can never be judged; it becomes a dead letter.
             LaneClosed: the claim was lost before a request could be started.
         """
+        ...
+
+
+class Trace(Protocol):
+    """Follows one event for whoever looks at traces; there is none where nobody does."""
+
+    @property
+    def exemplar(self) -> dict[str, str] | None:
+        """What names this event beside the time it took."""
+        ...
+
+    def delivered(self) -> None:
+        """Say that the broker has what became of the event."""
+        ...
+
+    def discarded(self) -> None:
+        """Say that what became of it is not written: another process judges it now."""
         ...

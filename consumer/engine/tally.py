@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from prometheus_client import Counter, Histogram
-
     from consumer.engine.way import Outcome
+    from consumer.meters import Counter, Histogram
     from consumer.metrics import Metrics
 
 
@@ -37,8 +36,12 @@ class Tally:
 
     def acknowledged(self, outcome: Outcome, seconds: float) -> None:
         """The broker has what became of a record."""
+        trace = outcome.trace
+        if trace is not None:
+            trace.delivered()
         if outcome.error is not None:
             self._metrics.counter("dead_letters").labels(outcome.error.stage, outcome.error.reason).inc()
+            self._metrics.errors.add("dead letter", outcome.error.reason, outcome.error.stage)
             return
         verdict = outcome.verdict
         if verdict is None:
@@ -51,10 +54,12 @@ class Tally:
         seen = self._seconds.get(verdict.route)
         if seen is None:
             seen = self._seconds[verdict.route] = self._metrics.histogram("event_seconds").labels(verdict.route)
-        seen.observe(seconds)
+        seen.observe(seconds, None if trace is None else trace.exemplar)
 
     def discarded(self, outcome: Outcome) -> None:
         """An answer came for a record that another process judges now: it was paid in vain."""
+        if outcome.trace is not None:
+            outcome.trace.discarded()
         if outcome.verdict is None:
             return
         judgement = outcome.verdict.judgement

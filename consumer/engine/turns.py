@@ -52,7 +52,7 @@ class Turns:
     its oldest records is done.
     """
 
-    __slots__ = ("_classes", "_dropped", "_fair", "_stalled", "_window", "waiting")
+    __slots__ = ("_classes", "_dropped", "_fair", "_only", "_stalled", "_window", "waiting")
 
     def __init__(self, window: int, *, dropped: Callable[[int], None], stalled: Callable[[Lane], None]) -> None:
         self._window = window
@@ -60,6 +60,8 @@ class Turns:
         self._stalled = stalled
         self._classes: dict[int, _Class] = {}
         self._fair: Fair[int] = Fair()
+        # The one class, as long as there is no other: there is nothing to be divided then.
+        self._only: _Class | None = None
         self.waiting = 0
 
     def follow(self, lane: Lane) -> None:
@@ -82,6 +84,8 @@ class Turns:
         """Whether more records of this lane may wait, or of any lane."""
         if lane is not None:
             return self._class(lane).startable < self._window
+        if self._only is not None:
+            return bool(self._only.lanes) and self._only.startable < self._window
         return any(one.startable < self._window for one in self._classes.values() if one.lanes)
 
     def take_in(self, lane: Lane, records: Sequence[Record], since: float) -> int:
@@ -99,8 +103,7 @@ class Turns:
 
     def next(self) -> Work | None:
         """The next record to work on, or None while there is none that may be started. It takes room in the window."""
-        while self._fair:
-            ours = self._classes[self._fair.first()]
+        while (ours := self._first()) is not None:
             lane = ours.in_turn[0]
             work = self._start(lane, ours)
             if lane.waiting and not lane.stalled:
@@ -109,7 +112,8 @@ class Turns:
                 self._end_turn(lane, ours)
             if work is not None:
                 ours.busy += 1
-                self._fair.served()
+                if self._only is None:
+                    self._fair.served()
             self._wait_or_not(ours)
             if work is not None:
                 return work
@@ -174,15 +178,24 @@ class Turns:
     def _wait_or_not(self, ours: _Class) -> None:
         """Have a class wait for turns as long as it has something to start, and may."""
         ours.waits = bool(ours.in_turn) and ours.busy < ours.limit
+        if self._only is not None:
+            return
         if ours.waits:
             self._fair.join(ours.weight, ours.weight * len(ours.topics))
         else:
             self._fair.leave(ours.weight)
 
+    def _first(self) -> _Class | None:
+        """The class whose turn is next; None where nothing may be started."""
+        if self._only is not None:
+            return self._only if self._only.waits else None
+        return self._classes[self._fair.first()] if self._fair else None
+
     def _class(self, lane: Lane) -> _Class:
         ours = self._classes.get(lane.weight)
         if ours is None:
             ours = self._classes[lane.weight] = _Class(lane.weight, self._window)
+            self._only = ours if len(self._classes) == 1 else None
         return ours
 
     def _limit(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from consumer.clock import Clock
     from consumer.engine.lane import Work
-    from consumer.engine.ports import Judge
+    from consumer.engine.ports import Judge, Trace
     from consumer.errors import DeliveryRefused
     from consumer.event import Event
     from consumer.policy import Policy
@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 class Outcome:
     """What became of a record: what is to be written, and what to count once it is."""
 
-    __slots__ = ("error", "out", "route", "verdict")
+    __slots__ = ("error", "out", "route", "trace", "verdict")
 
     def __init__(
         self, out: OutRecord, *, route: str = "", verdict: Verdict | None = None, error: RecordError | None = None
@@ -44,6 +44,7 @@ class Outcome:
         self.route = route
         self.verdict = verdict
         self.error = error
+        self.trace: Trace | None = None
 
 
 class Way:

@@ -90,6 +90,8 @@ class Window:
 
     def follow(self, lane: Lane) -> None:
         """This lane is ours: hear when records of it are parked, and keep room for those of great weight."""
+        # Seen at zero: to Prometheus, a counter that begins at one has not grown.
+        self._metrics.counter("lane_stalls").labels(lane.partition.topic)
         lane.parking = partial(self._parking, lane)
         self._turns.follow(lane)
 
@@ -131,10 +133,11 @@ class Window:
     async def _worker(self) -> None:
         """Work on one record after the other while any waits; then end. A worker per record in flight is the window."""
         work: Work | None = None
+        worker = asyncio.current_task()
         try:
             while (work := self._next()) is not None:
                 try:
-                    await self._work_on(work)
+                    await self._work_on(work, worker)
                 finally:
                     self._turns.takes_room(work.lane, -1)
         except asyncio.CancelledError:
@@ -151,13 +154,13 @@ class Window:
             self.room.set()
         return work
 
-    async def _work_on(self, work: Work) -> None:
+    async def _work_on(self, work: Work, worker: asyncio.Task[None] | None) -> None:
         if work.record.value is None and self._limits.skip_null:
             self._tally.skipped(work.record.partition.topic)
             self.finished(work)
             return
         self._order.enter(work)
-        work.task = asyncio.current_task()
+        work.task = worker
         try:
             outcome = await self._judged(work)
         except LaneClosed:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Self
 
+from consumer.frozen import frozen
 from consumer.record import Partition, Record
 
 
@@ -23,7 +24,7 @@ _HEAD = struct.Struct("<ii")
 _NULL = -1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Given(Record):
     """A record as it is replayed: its number in the corpus, and its offset counted in its partition from 0."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import jmespath
@@ -43,8 +44,7 @@ def compile_path(field: str, expression: str) -> Find:
 def _dotted(names: list[str]) -> Find:
     """The same as JMESPath would find, twenty times as fast."""
     if len(names) == 1:
-        (only,) = names
-        return lambda document: document.get(only)
+        return methodcaller("get", names[0])
     if len(names) == 2:
         first, second = names
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
 from consumer.batching.normal import hides, normal
+from consumer.frozen import frozen
 
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Content", "Contents"]
 _DIGEST_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """The keys of one content for one service.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from consumer.errors import ContentRefused, LaneClosed
+from consumer.frozen import frozen
 from consumer.verdict import Judgement, RiskLevel
 
 
@@ -29,7 +30,7 @@ __all__ = ["Flights", "Landed", "is_good"]
 _MOST_FAILURES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Landed:
     """What became of the call that an event waited for. `leads` says whether its bill and its tries are this event's.
 
@@ -179,8 +180,8 @@ class Flights:
 
     def _join(self, seat: _Seat) -> None:
         key = seat.content.flight
-        flights = self._open.get(key, [])
-        for flight in flights:
+        flights = self._open.get(key)
+        for flight in flights or ():
             if flight.sent or flight.route.name == seat.route.name:
                 flight.board(seat)
                 return
@@ -190,7 +191,10 @@ class Flights:
             raise RuntimeError("the judge is not open: use it with `async with`")
         flight = _Flight(seat.call, seat.content, seat.route, self)
         flight.board(seat)
-        self._open[key] = [*flights, flight]
+        if flights is None:
+            self._open[key] = [flight]
+        else:
+            flights.append(flight)
         flight.task = self._group.create_task(self._fly(flight))
 
     def _leave(self, seat: _Seat) -> None:
@@ -202,7 +206,10 @@ class Flights:
 
     def gather(self, flight: _Flight) -> None:
         """This flight is about to be sent: whoever waits for another one with the same content goes with it."""
-        for other in self._open.get(flight.content.flight, ()):
+        flights = self._open.get(flight.content.flight, ())
+        if len(flights) < 2:
+            return
+        for other in list(flights):
             if other is not flight:
                 for seat in other.waiting():
                     flight.board(seat)
@@ -218,11 +225,11 @@ class Flights:
     def close(self, flight: _Flight) -> None:
         """Let nobody join this flight any more."""
         key = flight.content.flight
-        left = [one for one in self._open.get(key, ()) if one is not flight]
-        if left:
-            self._open[key] = left
-        else:
-            self._open.pop(key, None)
+        flights = self._open.get(key)
+        if flights is not None and flight in flights:
+            flights.remove(flight)
+            if not flights:
+                del self._open[key]
 
     async def _fly(self, flight: _Flight) -> None:
         try:

@@ -52,6 +52,8 @@ def joined(results: Sequence[tuple[str, Judgement | ContentRefused]]) -> Judgeme
     Raises:
         ContentRefused: every part is refused.
     """
+    if len(results) == 1 and isinstance(results[0][1], Judgement):
+        return results[0][1]
     refusals = [result for _, result in results if isinstance(result, ContentRefused)]
     if refusals and len(refusals) == len(results):
         first = refusals[0]

@@ -56,14 +56,13 @@ class ServiceJudge:
         self._threads = threads
         self._place = place
         self._referer = referer
+        self._chosen: dict[tuple[str, ...], tuple[Sequence[Service], Sequence[Service]]] = {}
 
     async def judge(self, event: Event, route: Route, claim: Claim) -> Judgement:
         """Judge one event; see `consumer.engine.ports.Judge`."""
-        try:
-            services = [self._services[name] for name in route.services]
-        except KeyError as error:
-            raise RouteError(f"route {route.name} names a service that nobody knows: {error}") from None
-        tasks = [service for service in services if service.media == "multimodal"]
+        services, tasks = self._of(route)
+        if not tasks:
+            return joined(await self._by_calls(event, services, claim, route))
         results = [
             (
                 service.name,
@@ -74,8 +73,6 @@ class ServiceJudge:
         rest = beside_tasks(event, services)
         if rest is None:
             return joined(results)
-        if not results:
-            return joined(await self._by_calls(rest, services, claim, route))
         beside = await or_refused(self._by_calls(rest, services, claim, route))
         if isinstance(beside, ContentRefused):
             names = ", ".join(service.name for service in services if service not in tasks)
@@ -97,10 +94,22 @@ class ServiceJudge:
         if self._threads is not None:
             await self._threads.forget(places)
 
+    def _of(self, route: Route) -> tuple[Sequence[Service], Sequence[Service]]:
+        """The services of a route, and those of them that judge by tasks."""
+        found = self._chosen.get(route.services)
+        if found is None:
+            try:
+                services = [self._services[name] for name in route.services]
+            except KeyError as error:
+                raise RouteError(f"route {route.name} names a service that nobody knows: {error}") from None
+            tasks = [service for service in services if service.media == "multimodal"]
+            found = self._chosen[route.services] = (services, tasks)
+        return found
+
     async def _by_calls(
         self, event: Event, services: Sequence[Service], claim: Claim, route: Route
     ) -> list[tuple[str, Judgement | ContentRefused]]:
-        if self._place is not None:
+        if self._place is not None and event.images:
             event = await self._place(event)
         needed = calls(event, services, referer=self._referer)
         if len(needed) == 1:

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from prometheus_client import Counter
-
     from consumer.clock import Clock
+    from consumer.meters import Counter
     from consumer.metrics import Metrics
     from consumer.moderation.caller import Caller
     from consumer.moderation.calling.exchange import Stake
@@ -110,13 +109,17 @@ class Known:
 
     def _find(self, content: Content) -> Remembered | None:
         now = self._clock.monotonic()
-        return next((one for key in content.look if (one := self._shelf.get(key, now)) is not None), None)
+        for key in content.look:
+            found = self._shelf.get(key, now)
+            if found is not None:
+                return found
+        return None
 
     def _remember(self, content: Content, call: Call, judgement: Judgement, age_seconds: float = 0.0) -> None:
         now = self._clock.monotonic()
         answer = Remembered(
             judgement.risk_level,
-            tuple(shifted(label, -call.offset) for label in judgement.labels),
+            tuple([shifted(label, -call.offset) for label in judgement.labels]) if call.offset else judgement.labels,
             judgement.request_ids,
             judgement.extra or None,
             content.text,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from consumer.frozen import frozen
+from consumer.verdict import RiskLevel
 
 
 if TYPE_CHECKING:
-    from prometheus_client import Gauge
-
-    from consumer.verdict import Label, RiskLevel
+    from consumer.meters import Gauge
+    from consumer.verdict import Label
 
 
 __all__ = ["Remembered", "Shelf", "size_bytes"]
@@ -23,9 +23,10 @@ _ENTRY_BYTES = 224
 # Blocks of memory come in steps of so many bytes.
 _STEP_BYTES = 16
 _ALONE = frozenset({bytes, int, float})
+_SHARED_IF_EMPTY = frozenset({bytes, str, tuple})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remembered:
     """What was said of one content. `labels` have their positions in the text that was judged.
 
@@ -91,22 +92,23 @@ class Shelf:
 
 def size_bytes(value: Any) -> int:
     """What a value and all in it take in memory, what it may share with others included."""
-    kind = type(value)
-    if kind is str:
-        # Written as JSON once, it keeps its UTF-8 beside it.
-        own = sys.getsizeof(value) + (0 if value.isascii() else 4 * len(value))
-        return _in_steps(own) if value else 0
-    if kind in _ALONE:
-        return _in_steps(sys.getsizeof(value))
-    if kind is tuple or kind is list:
-        return _in_steps(sys.getsizeof(value)) + sum(map(size_bytes, value)) if value else 0
-    if kind is dict:
-        return _in_steps(sys.getsizeof(value)) + sum(map(size_bytes, (*value.keys(), *value.values())))
-    if value is None or kind is bool or isinstance(value, Enum):
-        return 0
-    parts = getattr(kind, "__slots__", ())
-    return _in_steps(sys.getsizeof(value)) + sum([size_bytes(getattr(value, name)) for name in parts])
-
-
-def _in_steps(own_bytes: int) -> int:
-    return -(-own_bytes // _STEP_BYTES) * _STEP_BYTES
+    taken = 0
+    left = [value]
+    while left:
+        one = left.pop()
+        kind = type(one)
+        if one is None or kind is bool or kind is RiskLevel or (not one and kind in _SHARED_IF_EMPTY):
+            continue
+        own = sys.getsizeof(one)
+        if kind is str:
+            if not one.isascii():
+                own += 4 * len(one)  # written as JSON once, it keeps its UTF-8 beside it
+        elif kind is tuple or kind is list:
+            left.extend(one)
+        elif kind is dict:
+            left.extend(one.keys())
+            left.extend(one.values())
+        elif kind not in _ALONE:
+            left.extend([getattr(one, name) for name in getattr(kind, "__slots__", ())])
+        taken += -(-own // _STEP_BYTES) * _STEP_BYTES
+    return taken

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from prometheus_client import Counter
-
+    from consumer.meters import Counter
     from consumer.metrics import Metrics
     from consumer.verdict import Billed
 

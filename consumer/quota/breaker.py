@@ -49,6 +49,7 @@ class Breaker:
         self._longest_pause_seconds = longest_pause_seconds
         self._doubled_seconds = 0.0
         self._cells: deque[_Cell] = deque()
+        self._sum = 0
         self._lead = 0
         self._changed_at = _NEVER
 
@@ -88,14 +89,17 @@ class Breaker:
         if not cells or cells[-1].number != number:
             cells.append(_Cell(number))
             while cells[0].number <= number - _CELLS:
-                cells.popleft()
-        cells[-1].excess += 1 if failed else -1
-        return sum(cell.excess for cell in cells)
+                self._sum -= cells.popleft().excess
+        more = 1 if failed else -1
+        cells[-1].excess += more
+        self._sum += more
+        return self._sum
 
     def _change(self, state: State) -> None:
         self.state = state
         self._changed_at = self._clock.monotonic()
         self._cells.clear()
+        self._sum = 0
         self._lead = 0
 
     def _open(self, pause_seconds: float) -> None:

@@ -77,6 +77,17 @@ class Bucket:
         return min(self.limit, max(1, int(self.limit * (self._share + age * (1 - _SHRINK) / _RECOVERY_SECONDS) + 1e-9)))
 
     @property
+    def used_now(self) -> int:
+        """How many were sent within the last window."""
+        since = self._clock.monotonic() - self.window_seconds
+        return sum(1 for sent_at in self._sent if sent_at > since)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a token."""
+        return len(self._queue)
+
+    @property
     def rate_now(self) -> float:
         """Calls a second that can be sent for long."""
         return self.limit_now / self.window_seconds

@@ -6,6 +6,7 @@ import asyncio
 import random
 import secrets
 from contextlib import suppress
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from consumer.errors import BudgetSpent, Stuck
 from consumer.quota.account import Account, Payment
 from consumer.quota.budget_notes import KIND, Unreadable, book_of, decode, encode, key_of, read_key
-from consumer.quota.ledger import Ledger
+from consumer.quota.ledger import THRESHOLDS, Ledger
 from consumer.quota.periods import LONGEST_SECONDS, period_at, zone_of
 
 
@@ -76,6 +77,9 @@ class Budgets:
         self._turned_at = self._swept_at = clock.monotonic()
         self._sweep_seconds = _SWEEP_SECONDS * (1 + random.random())  # so that one replica is the first
         self._passed = metrics.counter("budget_thresholds")
+        for about, percent in product(budgets, THRESHOLDS):
+            # Seen at zero: to Prometheus, a counter that begins at one has not grown.
+            self._passed.labels(about.name, str(percent))
         self._gauges = {name: metrics.gauge(f"budget_{name}") for name in ("limit", "spent", "share")}
         self._holding = metrics.gauge("holding").labels("budget")
         self._holding.set(0)

@@ -291,12 +291,13 @@ def engine(
     takeover_seconds: float = 0.0,
     proofs: Proofs | None = None,
     letter_limit: LetterLimit | None = None,
+    make_way: Callable[..., Way] = Way,
 ) -> Engine:
     """An engine over a cluster in memory: at least once, or exactly once where a unit is given."""
     clock: Clock = virtual_time.LoopClock()
     metrics = metrics or Metrics()
     router = router or Router([Route("all", ("service",))])
-    way = Way(
+    way = make_way(
         intake=intake,
         router=router,
         judge=judge,

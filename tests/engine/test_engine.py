@@ -136,7 +136,7 @@ def test_memory_is_bounded_by_bytes() -> None:
 
     async def answer(event: Event) -> None:
         await asyncio.sleep(1)
-        held.append(int(made_metrics.gauge("in_flight_bytes")._value.get()))
+        held.append(int(made_metrics.gauge("in_flight_bytes").value))
 
     made_metrics = Metrics()
 

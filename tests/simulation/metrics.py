@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consumer.metrics import Metrics
+from consumer.recent import RecentErrors
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 __all__ = ["NoMetrics"]
@@ -21,7 +26,7 @@ class _Nothing:
     def remove(self, *_: str) -> None:
         """Nothing is there."""
 
-    def inc(self, _: float = 1) -> None:
+    def inc(self, _amount: float = 1, _exemplar: Mapping[str, str] | None = None) -> None:
         """Nothing is counted."""
 
     set = observe = dec = inc
@@ -35,6 +40,7 @@ class NoMetrics(Metrics):
 
     def __init__(self) -> None:
         """No registry is needed."""
+        self.errors = RecentErrors()
 
     def counter(self, name: str) -> Any:
         """A counter that forgets."""

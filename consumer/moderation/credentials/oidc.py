@@ -11,6 +11,7 @@ import orjson
 from consumer.errors import CallError, StartError
 from consumer.moderation.credentials.http import ask
 from consumer.moderation.credentials.lease import lease_from
+from consumer.moderation.protocol.answers import word_in
 from consumer.moderation.protocol.endpoints import Endpoint, region_for
 
 
@@ -80,7 +81,7 @@ class OidcRole:
             document: Any = orjson.loads(body)
             if status == 200:
                 return lease_from(document["Credentials"])
-            code = document["Code"]
+            code = word_in(document["Code"]) or "a code of no known form"
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StartError(f"the STS answers HTTP {status} in a form that cannot be read", _REFUSED) from error
         raise StartError(f"the STS does not let us assume {self.role_arn}: {code}", _REFUSED)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import field
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from consumer.frozen import frozen
 from consumer.verdict import RiskLevel
 
 
@@ -26,6 +29,7 @@ __all__ = [
     "read",
     "read_content",
     "text_in",
+    "word_in",
     "words_in",
 ]
 
@@ -41,7 +45,7 @@ class Layer(Enum):
     """Something else, or nothing that can be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """One answer. `data` is empty where there is none."""
 
@@ -54,6 +58,8 @@ class Answer:
 
 _LEVELS: Final = {level.word: level for level in RiskLevel if level is not RiskLevel.UNKNOWN}
 _LONGEST_CODE: Final = 6
+# Both are named in logs, metrics and dead letters: what has any other form may be anything that was sent to us.
+_WORD: Final = re.compile(r"[\w.:/*-]{1,128}", re.ASCII)
 
 
 def read(body: bytes, http_status: int) -> Answer:
@@ -66,7 +72,7 @@ def read(body: bytes, http_status: int) -> Answer:
     if parsed is None:
         return Answer(Layer.UNREADABLE, http_status)
     code = _code(member(parsed, "Code"))
-    request_id = text_in(member(parsed, "RequestId")) or None
+    request_id = _request_id(parsed)
     if code is None or (code == 200 and not 200 <= http_status < 300):
         return Answer(Layer.UNREADABLE, http_status, request_id=request_id)
     if isinstance(code, str):
@@ -83,7 +89,7 @@ def read_content(content: bytes) -> Answer:
     """
     parsed = _object(content)
     if parsed is not None and member(parsed, "Code") is None and member(parsed, "RiskLevel") is not None:
-        return Answer(Layer.BUSINESS, 200, 200, text_in(member(parsed, "RequestId")) or None, parsed)
+        return Answer(Layer.BUSINESS, 200, 200, _request_id(parsed), parsed)
     return read(content, 200)
 
 
@@ -99,8 +105,17 @@ def member(value: Any, *names: str) -> Any:
     for name in names:
         if name in value:
             return value[name]
-    lowered = {name.lower() for name in names}
-    return next((found for name, found in value.items() if name.lower() in lowered), None)
+    lowered = _lowered(names)
+    for name, found in value.items():
+        if name.lower() in lowered:
+            return found
+    return None
+
+
+@cache
+def _lowered(names: tuple[str, ...]) -> frozenset[str]:
+    """The names that the program asks for, of which there are a few dozen."""
+    return frozenset(name.lower() for name in names)
 
 
 def objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -146,6 +161,15 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
+def word_in(value: Any) -> str | None:
+    """A code or an id as it may be repeated in logs and errors; None where it has not the form of one."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
+def _request_id(parsed: dict[str, Any]) -> str | None:
+    return word_in(member(parsed, "RequestId"))
+
+
 def _code(value: Any) -> int | str | None:
     if isinstance(value, bool):
         return None
@@ -153,7 +177,7 @@ def _code(value: Any) -> int | str | None:
         word = value.strip()
         if word.isascii() and word.isdigit() and len(word) <= _LONGEST_CODE:
             return int(word)
-        return word or None
+        return word_in(word)
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 10**_LONGEST_CODE else None
     return value if isinstance(value, int) else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from consumer.frozen import frozen
 from consumer.moderation.protocol.answers import is_judged, level_in, member, number_in, objects_in, text_in, words_in
 from consumer.verdict import CustomHit, Label, RiskLevel, RiskPosition, joined_extra
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["NO_RISK", "Finding", "category_of", "extra_of", "label_of", "read_finding"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """What an answer with code 200 says of the content; `UNKNOWN` where it does not say how risky it is."""
 
@@ -143,6 +145,7 @@ def _is_empty(value: Any) -> bool:
     return value is None or value in ("", [], {})
 
 
+@lru_cache(maxsize=1024)
 def _snake(name: str) -> str:
     return _HUMP.sub("_", name).lower()
 

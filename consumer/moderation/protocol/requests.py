@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import orjson
 
-from consumer.batching.long_text import Piece, cut
+from consumer.batching.long_text import cut
 from consumer.errors import ContentRefused, RouteError
 from consumer.event import data_id
+from consumer.frozen import frozen
 from consumer.moderation.protocol.signing import form_body
 
 
@@ -26,7 +27,7 @@ __all__ = ["MAX_URL_CHARACTERS", "Call", "calls", "image_parameters", "text_call
 MAX_URL_CHARACTERS = 2048
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One request to one service, ready to be signed and sent as often as it takes.
 
@@ -59,13 +60,14 @@ def calls(event: Event, services: Sequence[Service], *, referer: str | None = No
         ContentRefused: an image that no service would take; nothing was sent, and nothing paid.
     """
     text = text_of(event)
-    images = tuple(dict.fromkeys(event.images))
-    by_media = {service.media for service in services}
+    images = tuple(dict.fromkeys(event.images)) if event.images else ()
+    media = {service.media for service in services}
     if not text and not images:
         raise RouteError("there is nothing to judge: no text and no image", code="nothing_to_judge")
-    for part, there in (("text", bool(text)), ("image", bool(images))):
-        if there and part not in by_media:
-            raise RouteError(f"the route has no {part} service: this event's {part} would go unjudged", code="unjudged")
+    if text and "text" not in media:
+        raise _unjudged("text")
+    if images and "image" not in media:
+        raise _unjudged("image")
     identity = data_id(event.id)
     found: list[Call] = []
     for service in services:
@@ -74,6 +76,10 @@ def calls(event: Event, services: Sequence[Service], *, referer: str | None = No
         elif service.media == "image":
             found.extend(_image_call(service, image, identity, referer) for image in images)
     return tuple(found)
+
+
+def _unjudged(part: str) -> RouteError:
+    return RouteError(f"the route has no {part} service: this event's {part} would go unjudged", code="unjudged")
 
 
 def text_call(service: Service, text: str, identity: str, *, offset: int = 0) -> Call:
@@ -103,17 +109,17 @@ def image_parameters(image: Image) -> dict[str, str]:
 
 def text_of(event: Event) -> str:
     """The text that is judged: title and text, a line each; empty where there is only white space."""
-    text = "\n".join(part for part in (event.title, event.text) if part)
+    text = f"{event.title}\n{event.text}" if event.title and event.text else event.title or event.text
     return text if text and not text.isspace() else ""
 
 
 def _text_calls(service: Service, text: str, identity: str) -> list[Call]:
-    # Most texts are so short that there is nothing to count.
-    short = 2 * len(text) <= service.max_characters
-    pieces = [Piece(0, text)] if short else cut(text, service.max_characters)
+    if 2 * len(text) <= service.max_characters:
+        # Most texts are so short that there is nothing to count.
+        return [text_call(service, text, identity)] if text else []
     return [
         text_call(service, piece.text, identity, offset=piece.start)
-        for piece in pieces
+        for piece in cut(text, service.max_characters)
         if piece.text and not piece.text.isspace()
     ]
 

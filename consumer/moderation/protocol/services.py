@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -39,6 +39,9 @@ class Service:
     pages offer it, as far as they say. `endpoint` is set where it is called somewhere else than the others.
     A multimodal service bills its text by `moderation_type` and its images by `image_type`; `threads` says whether it
     takes comments beside a post.
+
+    `media` is what it judges. Its calls are `free` if they cost nothing, whatever comes of them: queries for results
+    are, says their page. `gate` is what is held when it is: an account that may not submit may still ask for results.
     """
 
     name: str
@@ -51,16 +54,16 @@ class Service:
     endpoint: Endpoint | None = None
     image_type: str = ""
     threads: bool = False
+    media: Media = field(init=False, repr=False, compare=False)
+    free: bool = field(init=False, repr=False, compare=False)
+    gate: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def media(self) -> Media:
-        """What it judges."""
-        return _MEDIA[self.operation]
-
-    @property
-    def free(self) -> bool:
-        """Whether its calls cost nothing, whatever comes of them: queries for results are free, says their page."""
-        return self.operation == "DescribeMultimodalModerationResult"
+    def __post_init__(self) -> None:
+        free = self.operation == "DescribeMultimodalModerationResult"
+        # A frozen dataclass can be completed only so.
+        object.__setattr__(self, "media", _MEDIA[self.operation])
+        object.__setattr__(self, "free", free)
+        object.__setattr__(self, "gate", f"{self.name} results" if free else self.name)
 
     @property
     def results(self) -> Service:

@@ -40,6 +40,7 @@ __all__ = ["StateLog", "StateRecord", "StateTopic"]
 
 _log = structlog.get_logger(__name__)
 
+_WRITTEN: Final = ("task", "callback", "note", "tombstone")
 # A sender of callbacks does not wait long; what could not be recorded by then it sends again.
 _FORWARD_SECONDS: Final = 5.0
 # How often it is said what a takeover waits for.
@@ -132,6 +133,9 @@ class StateTopic:
         self._stop_seconds = stop_seconds
         self._skipped = metrics.counter("state_records_skipped")
         self._failed = metrics.counter("state_writes_failed")
+        for what in _WRITTEN:
+            # Seen at zero: to Prometheus, a counter that begins at one has not grown.
+            self._failed.labels(what)
         self._view = Remembered()
         self._receive: Callable[[Callback], bool] = lambda _: False
         self._applied: Mapping[int, int] = {}
