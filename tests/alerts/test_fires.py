@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Certificates and tokens: the embedded broker has neither.
 SECURED = {"ModerationCertificateExpiring", "ModerationCertificateStale", "ModerationKafkaTokenExpired"}
-_SLOW_MACHINE_SECONDS = 110.0
+_SLOW_MACHINE_SECONDS = 180.0
 
 
 def test_there_is_a_scenario_for_each_alert() -> None:
@@ -35,7 +35,7 @@ def test_there_is_a_scenario_for_each_alert() -> None:
     assert not HEALTHY.fires | HEALTHY.may_fire
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_each_alert_fires_in_its_scenario_and_in_no_other(tmp_path: Path) -> None:
     """Side by side, each scenario raises its alerts, a healthy deployment none, and the runbooks' queries find them."""
     required("prometheus", "prometheus")

@@ -53,12 +53,12 @@ def ledgers() -> dict[str, Ledger]:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", CORPORA)
-def test_an_estimate_is_within_one_percent_of_the_bill(name: str, ledgers: dict[str, Ledger]) -> None:
-    """The cost that is said before a run is within 1 % of what the simulator's own ledger says after it."""
+def test_an_estimate_is_close_to_the_bill(name: str, ledgers: dict[str, Ledger]) -> None:
+    """The cost that is said before a run is within 2 % of what the simulator's own ledger says after it."""
     values, sections = CORPORA[name]
     found = replayed(values, configured(**sections), partitions=4)
     ledger = ledgers[name]
     billed = sum(total.cost for total in ledger.moderation_types.values())
-    assert float(sum(found.money.values())) == pytest.approx(float(billed), rel=0.01)
+    assert float(sum(found.money.values())) == pytest.approx(float(billed), rel=0.02)
     assert {at.moderation_type for at in found.costs} == set(ledger.moderation_types)
     assert found.letters == {}

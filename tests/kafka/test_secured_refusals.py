@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from consumer.settings import Loaded, Settings
 
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.timeout(120),
+    # Connections that a broker has refused are aiokafka's, which leaves them to the collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @dataclass(frozen=True, slots=True)
