@@ -271,7 +271,16 @@ class KafkaCluster:
 
     def pause(self, node: int) -> None:
         """Freeze a node (SIGSTOP): its connections stay open and nothing is answered."""
-        os.killpg(self._processes[node].pid, signal.SIGSTOP)
+        process = self._processes[node].pid
+        os.killpg(process, signal.SIGSTOP)
+        threads = Path(f"/proc/{process}/task")
+        until = time.monotonic() + 5
+        # A busy machine takes a moment to stop each of its threads.
+        while threads.is_dir() and time.monotonic() < until:
+            states = {thread.read_text().rpartition(")")[2].split()[0] for thread in threads.glob("*/stat")}
+            if states <= {"T", "Z", "X"}:
+                return
+            time.sleep(0.005)
 
     def resume(self, node: int) -> None:
         """Let a frozen node go on (SIGCONT)."""
