@@ -30,7 +30,6 @@ __all__: list[str] = []
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "image"
 BASE = "docker.io/library/python:3.13-slim-trixie"
-MIRROR = "http://deb.debian.org/debian"
 EPOCH = 1_767_225_600
 # Uncompressed, as a node stores it; and what of it is ours, which is the same on every base.
 MOST_BYTES = 150_000_000
@@ -212,7 +211,7 @@ def make_base(buildah: Buildah) -> None:
     if not archive.exists():
         with tempfile.TemporaryDirectory(dir=CACHE) as name:
             packages = "--include=python3,python3-venv,ca-certificates,netbase,tzdata"
-            _sh("debootstrap", "--variant=minbase", packages, "trixie", name, MIRROR)
+            _sh("debootstrap", "--variant=minbase", packages, "trixie", name)
             _sh("sh", "-ceu", SLIM, cwd=Path(name))
             made = archive.with_suffix(".part")
             _sh("tar", "--create", "--numeric-owner", "--file", str(made), "--directory", name, ".")
