@@ -31,7 +31,6 @@ VERSION = "2022-03-02"
 _ALGORITHM = "ACS3-HMAC-SHA256"
 _FORM = "application/x-www-form-urlencoded"
 _VARYING = ("x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce")
-_BLOCK_BYTES = 64  # of SHA-256
 # Whole runs at once: a text of 2,000 Chinese characters is six thousand bytes that all need encoding.
 _RESERVED = re.compile(rb"[^A-Za-z0-9_.~-]+")
 _RESERVED_IN_A_FORM = re.compile(rb"[^A-Za-z0-9_.~ -]+")
@@ -87,25 +86,6 @@ def authorization(headers: Mapping[str, str], credentials: Credentials, *, query
     return f"{_ALGORITHM} Credential={credentials.access_key_id},SignedHeaders={signed},Signature={signature}"
 
 
-class _Key:
-    """HMAC-SHA256 of a key whose part of the work is done once."""
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, secret: bytes) -> None:
-        key = hashlib.sha256(secret).digest() if len(secret) > _BLOCK_BYTES else secret
-        key = key.ljust(_BLOCK_BYTES, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
-
-    def hex_of(self, message: bytes) -> str:
-        """What `hmac.digest` gives, in hexadecimal."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """All of a kind of requests that is the same for each: its headers, and its lines to sign but for what varies."""
@@ -119,12 +99,13 @@ class _Prepared:
 class Signer:
     """Signs the requests of one host with one set of credentials, with no more headers than the service wants."""
 
-    __slots__ = ("_fixed", "_key", "_prepared", "credentials", "host")
+    __slots__ = ("_fixed", "_mac", "_prepared", "credentials", "host")
 
     def __init__(self, host: str, credentials: Credentials) -> None:
         self.host = host
         self.credentials = credentials
-        self._key = _Key(credentials.access_key_secret.encode())
+        # A copy of it has the work on the key done.
+        self._mac = hmac.new(credentials.access_key_secret.encode(), digestmod="sha256")
         self._prepared: dict[tuple[str, bool], _Prepared] = {}
         self._fixed = {"host": host, "x-acs-version": VERSION}
         if credentials.security_token is not None:
@@ -149,13 +130,14 @@ class Signer:
             prepared = self._prepared[kind] = self._prepare(action, form=bool(body))
         digest = hashlib.sha256(body).hexdigest()
         request = f"POST\n/\n{query}\n{prepared.lines % (digest, date, nonce)}{digest}"
-        to_sign = f"{_ALGORITHM}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        mac = self._mac.copy()
+        mac.update(f"{_ALGORITHM}\n{hashlib.sha256(request.encode()).hexdigest()}".encode())
         return {
             **prepared.headers,
             "x-acs-date": date,
             "x-acs-signature-nonce": nonce,
             "x-acs-content-sha256": digest,
-            "authorization": prepared.authorization + self._key.hex_of(to_sign.encode()),
+            "authorization": prepared.authorization + mac.hexdigest(),
         }
 
     def _prepare(self, action: str, *, form: bool) -> _Prepared:
