@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Boolean, Bytes, Int16, Int32, Schema, String
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+from consumer.kafka.describe_groups import DescribeGroupRights
 
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ _BITS: Final[dict[Right, int]] = {"Read": 3, "Write": 4}
 _UNTOLD: Final = -(2**31)
 
 _METADATA: Final = 3
-_DESCRIBE_GROUPS: Final = 15
 
 
 async def topic_rights(admin: AIOKafkaAdminClient, topics: Collection[str]) -> dict[str, frozenset[Right] | KafkaError]:
@@ -63,7 +64,7 @@ async def group_rights(admin: AIOKafkaAdminClient, group_id: str) -> frozenset[R
     """
     coordinator = await admin.find_coordinator(group_id)
     try:
-        answer = await admin._client.send(coordinator, _DescribeGroupsRequest(group_id))  # noqa: SLF001  # as above
+        answer = await admin._client.send(coordinator, DescribeGroupRights(group_id))  # noqa: SLF001  # as above
     except NotImplementedError:
         return None
     for code, *_, operations in answer.groups:
@@ -140,55 +141,3 @@ class _MetadataRequest(Request[_MetadataRequestV8]):  # type: ignore[misc]  # ai
 
     def build(self, request_struct_class: Any) -> Any:
         return request_struct_class(self._topics, False, False, True)
-
-
-class _DescribeGroupsResponse(Response):  # type: ignore[misc]  # aiokafka ships no types
-    """DescribeGroups, version 3."""
-
-    API_KEY = _DESCRIBE_GROUPS
-    API_VERSION = 3
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "groups",
-            Array(
-                ("error_code", Int16),
-                ("group", String("utf-8")),
-                ("state", String("utf-8")),
-                ("protocol_type", String("utf-8")),
-                ("protocol", String("utf-8")),
-                (
-                    "members",
-                    Array(
-                        ("member_id", String("utf-8")),
-                        ("client_id", String("utf-8")),
-                        ("client_host", String("utf-8")),
-                        ("member_metadata", Bytes),
-                        ("member_assignment", Bytes),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-    )
-
-
-class _DescribeGroupsRequestV3(RequestStruct):  # type: ignore[misc]  # aiokafka ships no types
-    """DescribeGroups, version 3: the first that tells what we may do."""
-
-    API_KEY = _DESCRIBE_GROUPS
-    API_VERSION = 3
-    RESPONSE_TYPE = _DescribeGroupsResponse
-    SCHEMA = Schema(("groups", Array(String("utf-8"))), ("include_authorized_operations", Boolean))
-
-
-class _DescribeGroupsRequest(Request[_DescribeGroupsRequestV3]):  # type: ignore[misc]  # aiokafka ships no types
-    """The request in the one version that is of use."""
-
-    API_KEY = _DESCRIBE_GROUPS
-
-    def __init__(self, group_id: str) -> None:
-        self._group_id = group_id
-
-    def build(self, request_struct_class: Any) -> Any:
-        return request_struct_class([self._group_id], True)
