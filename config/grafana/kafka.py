@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models import units
 
 from config.grafana.panels import board, lines
 from config.grafana.queries import advice, gauge, grown, or_zero, quantile, query, rate
+from config.grafana.shared import dead_letters
 
 
 __all__ = ["kafka"]
@@ -130,14 +131,7 @@ def _commits() -> list[Any]:
 
 def _letters() -> list[Any]:
     return [
-        lines(
-            "Dead letters",
-            units.Short,
-            advice("dead_letters"),
-            query(f"sum by (stage, reason) ({grown('dead_letters')})", "{{stage}}: {{reason}}"),
-            stacked=True,
-            many=True,
-        ),
+        dead_letters(),
         lines(
             "Dead letters as a share of what was finished",
             units.PercentUnit,

@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models import units
 
 from config.grafana.panels import board, lines, number, words
 from config.grafana.queries import QUANTILES, advice, gauge, grown, or_zero, quantile, query, rate
+from config.grafana.shared import dead_letters
 
 
 __all__ = ["overview"]
@@ -151,14 +152,7 @@ def _failures() -> list[Any]:
             stacked=True,
             many=True,
         ),
-        lines(
-            "Dead letters",
-            units.Short,
-            advice("dead_letters"),
-            query(f"sum by (stage, reason) ({grown('dead_letters')})", "{{stage}}: {{reason}}"),
-            stacked=True,
-            many=True,
-        ),
+        dead_letters(),
         lines(
             "Holds by reason",
             units.NoUnit,
