@@ -86,8 +86,8 @@ chart:  ## write the chart's golden renderings and its table of values anew
 
 lock:  ## resolve the dependencies anew into locks/
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		pyproject.toml --extra demo --extra tracing --group dev -o locks/dev.txt
-	for part in runtime demo tracing; do \
+		pyproject.toml --extra demo --extra formats --extra tracing --group dev -o locks/dev.txt
+	for part in runtime demo formats tracing; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 			pyproject.toml $$(test $$part != runtime && echo --extra $$part) -c locks/dev.txt -o locks/$$part.txt; \
 	done
