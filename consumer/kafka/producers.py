@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "BATCH_BYTES",
     "Partitioner",
     "close_producer",
     "discard_producer",
@@ -52,6 +53,9 @@ BATCH_BYTES = 256 * 1024
 # The client's own limit must never speak: it cannot know what compression makes of a record, and the topic's limit is
 # looked at before a record is handed to it.
 REQUEST_BYTES = 64 * 1024 * 1024
+
+# More than a batch and a record have beside a key and a value.
+_OVERHEAD_BYTES = 200
 
 # These say that the producer is broken, not that a record is.
 BROKEN = (
@@ -165,10 +169,13 @@ async def hand_over(producer: Any, record: OutRecord) -> asyncio.Future[Any]:
 
 def too_large(record: OutRecord, limits: Mapping[str, int], *, compression: str) -> bool:
     """Whether a topic is known to refuse a record. What compression makes of it only the broker can say."""
-    if compression != "none" or record.topic not in limits:
+    limit = limits.get(record.topic)
+    if compression != "none" or limit is None:
         return False
+    if not record.headers and len(record.value or b"") + len(record.key or b"") + _OVERHEAD_BYTES <= limit:
+        return False  # most records are so small that nothing has to be added up
     size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, list(record.headers))
-    return bool(size > limits[record.topic])
+    return bool(size > limit)
 
 
 def is_refusal(error: BaseException) -> bool:

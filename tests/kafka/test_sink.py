@@ -208,7 +208,7 @@ def test_producer_that_cannot_be_replaced_is_told(broker: Broker, monkeypatch: p
         topic = unique("irreplaceable")
         broker.create_topic(topic)
         async with started(broker, topic) as sink, asyncio.timeout(30):
-            monkeypatch.setattr(AIOKafkaProducer, "send", broken)
+            monkeypatch.setattr(AIOKafkaProducer, "send_batch", broken)
             monkeypatch.setattr(AIOKafkaProducer, "start", refused)
             for _ in range(2):
                 assert isinstance(await outcome(await sink.send(OutRecord(topic, None, b"x"))), Stuck)
