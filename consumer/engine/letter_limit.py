@@ -36,7 +36,8 @@ class LetterLimit:
         """Count a verdict."""
         self._why = ""
         self._in_a_row = 0
-        self._count(letter=False)
+        if self._max_share is not None:
+            self._count(letter=False)
 
     def failed(self) -> bool:
         """Count a dead letter, unless it exceeds a limit.
@@ -49,7 +50,8 @@ class LetterLimit:
         if self._why:
             return True
         self._in_a_row += 1
-        self._count(letter=True)
+        if self._max_share is not None:
+            self._count(letter=True)
         return False
 
     def _exceeded(self) -> str:
@@ -69,9 +71,8 @@ class LetterLimit:
         return len(self._last) == self._share_of and self._last[0]
 
     def _count(self, *, letter: bool) -> None:
-        if self._max_share is not None:
-            self._letters += letter - self._leaving
-            self._last.append(letter)
+        self._letters += letter - self._leaving
+        self._last.append(letter)
 
 
 def _words(fact: str, setting: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, auto
 
 from consumer.engine import offset_map
 from consumer.engine.offset_map import OffsetMap
@@ -12,45 +11,32 @@ from consumer.engine.offset_map import OffsetMap
 __all__ = ["OffsetTracker", "Slot"]
 
 
-class _State(Enum):
-    OPEN = auto()
-    LEAVING = auto()
-    DONE = auto()
-
-
 class Slot:
-    """One delivered offset and whether all is done for it. `since` is when it was read, on the monotonic clock."""
+    """One delivered offset and whether all is done for it. `since` is when it was read, on the monotonic clock.
 
-    __slots__ = ("_state", "offset", "since")
+    It is `done` once all is done for it, and `open` as long as a commit that is being made leaves it unfinished.
+    """
+
+    __slots__ = ("done", "offset", "open", "since")
 
     def __init__(self, offset: int, since: float) -> None:
         self.offset = offset
         self.since = since
-        self._state = _State.OPEN
-
-    @property
-    def done(self) -> bool:
-        """Whether all is done for it."""
-        return self._state is _State.DONE
-
-    @property
-    def open(self) -> bool:
-        """Whether a commit that is being made leaves it unfinished."""
-        return self._state is _State.OPEN
+        self.done = False
+        self.open = True
 
     def leave(self) -> None:
         """Its verdict is in the transaction that is being made: it is done if that is committed."""
-        if self._state is _State.OPEN:
-            self._state = _State.LEAVING
+        self.open = False
 
     def stay(self) -> None:
         """That transaction was not committed."""
-        if self._state is _State.LEAVING:
-            self._state = _State.OPEN
+        self.open = not self.done
 
     def end(self) -> None:
         """All is done for it."""
-        self._state = _State.DONE
+        self.done = True
+        self.open = False
 
 
 class OffsetTracker:
@@ -133,7 +119,8 @@ class OffsetTracker:
         """Note that all is done for an offset; more than once is once."""
         if slot.done:
             return
-        slot.end()
+        slot.done = True
+        slot.open = False
         self.unfinished -= 1
         slots = self._slots
         while slots and slots[0].done:

@@ -121,7 +121,6 @@ class Window:
             if worker is None:
                 return
             self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
 
     @property
     def in_flight(self) -> int:
@@ -145,6 +144,9 @@ class Window:
             if work is None or work.lane.state is LaneState.OPEN:
                 raise
             self.released(work)
+        finally:
+            # A callback for this would take a quarter of a kilobyte for each record in flight.
+            self._workers.discard(worker)
 
     def _next(self) -> Work | None:
         if self.care.taken and self.in_flight > 0:
@@ -162,34 +164,31 @@ class Window:
         self._order.enter(work)
         work.task = worker
         try:
-            outcome = await self._judged(work)
+            if work.condemned:
+                outcome = self._way.condemn(work)
+            else:
+                if self.care.taken:
+                    await self.care.tries(work)
+                outcome = await self._way.walk(work)
+                if self._letter_limit is None:
+                    pass
+                elif outcome.error is None:
+                    self._letter_limit.passed()
+                elif self._letter_limit.failed():
+                    await self._withheld(work, self._letter_limit.why)
         except LaneClosed:
             self.released(work)
             return
         await self._leave(work, outcome)
 
-    async def _judged(self, work: Work) -> Outcome:
-        if work.condemned:
-            return self._way.condemn(work)
-        if self.care.taken:
-            await self.care.tries(work)
-        outcome = await self._way.walk(work)
-        await self._within_limit(work, outcome)
-        return outcome
-
-    async def _within_limit(self, work: Work, outcome: Outcome) -> None:
-        """Keep a dead letter back, for ever, where there are too many of them to be the records' fault."""
-        if self._letter_limit is None:
-            return
-        if outcome.error is None:
-            self._letter_limit.passed()
-        elif self._letter_limit.failed():
-            if self.letters_held is None:
-                self.letters_held = self._letter_limit.why
-                self._metrics.gauge("holding").labels("dead_letters").set(1)
-                _log.error("holding", reason="dead_letters", why=self.letters_held)
-            work.withheld = True
-            await asyncio.Event().wait()
+    async def _withheld(self, work: Work, why: str) -> None:
+        """Keep a dead letter back, for ever: there are too many of them to be the records' fault."""
+        if self.letters_held is None:
+            self.letters_held = why
+            self._metrics.gauge("holding").labels("dead_letters").set(1)
+            _log.error("holding", reason="dead_letters", why=why)
+        work.withheld = True
+        await asyncio.Event().wait()
 
     async def _leave(self, work: Work, outcome: Outcome) -> None:
         """Hand an outcome over when it is its turn, and those that waited behind it."""
@@ -202,10 +201,21 @@ class Window:
             return
         leaving: Work | None = work
         while leaving is not None:
-            await self._delivering.deliver(leaving)
+            done = leaving.outcome
+            if done is not None and done.verdict is None and done.error is None:
+                self._skip(leaving, done)
+            else:
+                await self._delivering.deliver(leaving)
             if leaving.lane.state is LaneState.GONE:
                 return
             leaving = self._order.left(leaving)
+
+    def _skip(self, work: Work, outcome: Outcome) -> None:
+        """A record had nothing to judge: it is done without anything being written."""
+        if outcome.trace is not None:
+            outcome.trace.delivered()
+        self._tally.skipped(work.record.partition.topic)
+        self.finished(work)
 
     def _stalled(self, lane: Lane) -> None:
         self._metrics.counter("lane_stalls").labels(lane.partition.topic).inc()

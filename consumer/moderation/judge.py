@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consumer.batching.long_text import join_labels
 from consumer.errors import ContentRefused, RouteError
@@ -14,7 +14,7 @@ from consumer.verdict import Judgement, merge
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 
     from consumer.engine.ports import Claim
     from consumer.event import Event
@@ -58,11 +58,27 @@ class ServiceJudge:
         self._referer = referer
         self._chosen: dict[tuple[str, ...], tuple[Sequence[Service], Sequence[Service]]] = {}
 
-    async def judge(self, event: Event, route: Route, claim: Claim) -> Judgement:
-        """Judge one event; see `consumer.engine.ports.Judge`."""
+    def judge(self, event: Event, route: Route, claim: Claim) -> Coroutine[Any, Any, Judgement]:
+        """Judge one event; see `consumer.engine.ports.Judge`. What needs one call alone has no step between."""
         services, tasks = self._of(route)
-        if not tasks:
-            return joined(await self._by_calls(event, services, claim, route))
+        if tasks:
+            return self._with_tasks(event, services, tasks, claim, route)
+        if self._place is not None and event.images:
+            return self._placed(event, services, claim, route)
+        needed = calls(event, services, referer=self._referer)
+        if len(needed) == 1:
+            return self._caller.call(needed[0], claim, route=route)
+        return self._by_several(needed, claim, route)
+
+    async def _placed(self, event: Event, services: Sequence[Service], claim: Claim, route: Route) -> Judgement:
+        return joined(await self._placed_and_called(event, services, claim, route))
+
+    async def _by_several(self, needed: Sequence[Call], claim: Claim, route: Route) -> Judgement:
+        return joined(await self._by_calls(needed, claim, route))
+
+    async def _with_tasks(
+        self, event: Event, services: Sequence[Service], tasks: Sequence[Service], claim: Claim, route: Route
+    ) -> Judgement:
         results = [
             (
                 service.name,
@@ -73,7 +89,7 @@ class ServiceJudge:
         rest = beside_tasks(event, services)
         if rest is None:
             return joined(results)
-        beside = await or_refused(self._by_calls(rest, services, claim, route))
+        beside = await or_refused(self._placed_and_called(rest, services, claim, route))
         if isinstance(beside, ContentRefused):
             names = ", ".join(service.name for service in services if service not in tasks)
             beside = [(names, beside)]
@@ -106,16 +122,25 @@ class ServiceJudge:
             found = self._chosen[route.services] = (services, tasks)
         return found
 
-    async def _by_calls(
+    async def _placed_and_called(
         self, event: Event, services: Sequence[Service], claim: Claim, route: Route
     ) -> list[tuple[str, Judgement | ContentRefused]]:
         if self._place is not None and event.images:
             event = await self._place(event)
-        needed = calls(event, services, referer=self._referer)
+        return await self._by_calls(calls(event, services, referer=self._referer), claim, route)
+
+    async def _by_calls(
+        self, needed: Sequence[Call], claim: Claim, route: Route
+    ) -> list[tuple[str, Judgement | ContentRefused]]:
         if len(needed) == 1:
             return [(needed[0].service.name, await self._caller.call(needed[0], claim, route=route))]
-        answers = await together(self._caller.call(call, claim, route=route) for call in needed)
-        return list(_by_service(needed, answers))
+        return list(_by_service(needed, await self._all(needed, claim, route)))
+
+    def _all(
+        self, needed: Sequence[Call], claim: Claim, route: Route
+    ) -> Awaitable[Sequence[Judgement | ContentRefused]]:
+        # By itself, since what a generator shares with its function costs every call of that function memory.
+        return together(self._caller.call(call, claim, route=route) for call in needed)
 
     async def _by_task(self, event: Event, service: Service, claim: Claim, route: Route, scope: str) -> Judgement:
         if self._threads is None:

@@ -41,6 +41,16 @@ class Remembered:
     text: bytes
     until: float
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory: what `size_bytes` says, sooner, as most of it is the same for each answer."""
+        taken = _BARE_BYTES + _blocks(sys.getsizeof(self.request_ids))
+        for one in self.request_ids:
+            taken += size_bytes(one)
+        if self.labels or self.extra or self.text:
+            taken += size_bytes((self.labels, self.extra, self.text)) - _THREE_BYTES
+        return taken
+
 
 class Shelf:
     """What is remembered, by key. Each step takes the same time, however much there is.
@@ -51,8 +61,8 @@ class Shelf:
 
     def __init__(self, max_bytes: int, *, entries: Gauge, size: Gauge) -> None:
         self._max_bytes = max_bytes
-        self._entries = entries
-        self._size = size
+        entries.set_function(lambda: len(self._kept))
+        size.set_function(lambda: self.size_bytes)
         self._kept: OrderedDict[bytes, tuple[Remembered, int]] = OrderedDict()
         self.size_bytes = 0
 
@@ -74,14 +84,12 @@ class Shelf:
         """Remember it, instead of what is remembered under this key; what is larger than all room is not kept."""
         if key in self._kept:
             self._drop(key)
-        taken = _ENTRY_BYTES + size_bytes(key) + size_bytes(answer)
+        taken = _ENTRY_BYTES + size_bytes(key) + answer.size_bytes
         if taken <= self._max_bytes:
             while self._kept and (self.size_bytes + taken > self._max_bytes or self._oldest_until() <= now):
                 self._drop(next(iter(self._kept)))
             self._kept[key] = (answer, taken)
             self.size_bytes += taken
-        self._entries.set(len(self._kept))
-        self._size.set(self.size_bytes)
 
     def _oldest_until(self) -> float:
         return next(iter(self._kept.values()))[0].until
@@ -110,5 +118,13 @@ def size_bytes(value: Any) -> int:
             left.extend(one.values())
         elif kind not in _ALONE:
             left.extend([getattr(one, name) for name in getattr(kind, "__slots__", ())])
-        taken += -(-own // _STEP_BYTES) * _STEP_BYTES
+        taken += _blocks(own)
     return taken
+
+
+def _blocks(size_bytes: int) -> int:
+    return -(-size_bytes // _STEP_BYTES) * _STEP_BYTES
+
+
+_BARE_BYTES = size_bytes(Remembered(RiskLevel.NONE, (), (), None, b"", 1.0))
+_THREE_BYTES = size_bytes(((), None, b""))

@@ -166,13 +166,18 @@ class ModerationClient:
             LaneClosed: the claim was lost before a request could be started.
         """
         way = self._way(call.service)
+        stakes, gate = (claim,), call.service.gate
         while True:
             try:
-                tried = await self._pass_the_gate(call, (claim,), route, way=way)
+                tried = None
+                if not self.hold.stands(gate):
+                    tried = await self._send(call, stakes, route, way, None, unless_held=gate)
+                if tried is None:
+                    tried = await self._pass_the_gate(call, stakes, route, way=way)
             except BudgetSpent as spent:
                 return _unjudged(call, way, str(spent))
             if tried.finding is not None and tried.finding.risk_level is not RiskLevel.UNKNOWN:
-                self._served[call.service.gate] += 1
+                self._served[gate] += 1
                 return _judgement(call, way, tried)
             if not await self._again(call, way, tried):
                 return _judgement(call, way, tried)
@@ -347,7 +352,7 @@ class ModerationClient:
         What became of the request may also be reason to hold its service, or to hold it no more.
         """
         row = tried.row
-        if isinstance(row.code, int):
+        if self.hold.any and isinstance(row.code, int):
             self.hold.lift(None, sent_at=tried.sent_at)
             if row.outcome not in {"hold", "retry"}:
                 self.hold.lift(gate, sent_at=tried.sent_at)

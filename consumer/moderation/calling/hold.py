@@ -71,6 +71,11 @@ class Hold:
         """Whether nothing at all can be judged."""
         return _ACCOUNT in self._held
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is held."""
+        return bool(self._held)
+
     def reasons(self) -> tuple[HoldReason, ...]:
         """Why anything is held, each reason once; empty while nothing is."""
         return tuple(dict.fromkeys(held.about.reason for held in self._held.values()))
@@ -102,8 +107,6 @@ class Hold:
 
         A request from before the hold began proves nothing.
         """
-        if not self._held:
-            return
         scope = _ACCOUNT if service is None else _scope(service)
         held = self._held.get(scope)
         if held is not None and sent_at >= held.began_at:

@@ -106,6 +106,8 @@ def member(value: Any, *names: str) -> Any:
         if name in value:
             return value[name]
     lowered = _lowered(names)
+    if lowered.isdisjoint(map(str.lower, value)):
+        return None
     for name, found in value.items():
         if name.lower() in lowered:
             return found

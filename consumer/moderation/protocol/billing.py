@@ -73,7 +73,7 @@ def price_list(overrides: Mapping[str, PriceSettings]) -> Mapping[str, Price]:
         if name not in LIST_PRICES:
             near = difflib.get_close_matches(name, LIST_PRICES, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(LIST_PRICES)}"
-            problems.append(f"moderation.prices: there is no moderation type `{name}`; {hint}")
+            problems.append(f"moderation.prices.{name}: there is no moderation type `{name}`; {hint}")
     if problems:
         raise SettingsError(problems)
     own = {name: Price(one.price, one.currency, one.plan_factor) for name, one in overrides.items()}
