@@ -31,7 +31,7 @@ from benchmarks import (
     start,
     takeover,
 )
-from benchmarks.bench import Bench, Question, answer
+from benchmarks.bench import ROOMY, Bench, Question, answer
 from benchmarks.harness import Ended
 from benchmarks.results import MEASURED, load, save
 from tests.broker.cluster import KafkaCluster
@@ -75,7 +75,7 @@ def main() -> int:
     left = [QUESTIONS[name] for name in names if name not in there]
     deadline = time.monotonic() + 60 * asked.minutes
     failed = False
-    with tempfile.TemporaryDirectory() as folder, KafkaCluster() as cluster:
+    with tempfile.TemporaryDirectory() as folder, KafkaCluster(java=ROOMY) as cluster:
         bench = Bench(cluster, Path(folder))
         while left:
             question, *left = left

@@ -42,6 +42,10 @@ _log = structlog.get_logger(__name__)
 _RETRY_SECONDS = 0.2
 # So long is waited for records of some lanes while others are full.
 _LEFT_OUT_POLL_SECONDS = 0.05
+# So long is waited at a time while lanes are about to open.
+_OPENING_POLL_SECONDS = 0.02
+# So often the brokers are waited for from an answer to the end of its commit.
+_TRIPS_TO_A_COMMIT = 3
 # So many records may have been done since the last commit when the process died, and are not known to be harmless.
 _SINCE_A_COMMIT = 1000
 
@@ -103,9 +107,12 @@ class Engine:
             clock=clock,
         )
         self.stopping = False
+        self.joined = False
+        """Whether the group has let us in, be it to stand by."""
         self.turned_at = clock.monotonic()
         self._epoch = 0
         self._turn = 0
+        self._opens_at = 0.0
         self._takeover: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -160,6 +167,7 @@ class Engine:
 
     def assigned(self, partitions: Collection[Partition]) -> None:
         """These partitions are ours: closed lanes now, opened when their positions are known."""
+        self.joined = True
         self._epoch += 1
         lanes = [Lane(each, self._epoch, weight=self._weight(each.topic)) for each in partitions]
         for lane in lanes:
@@ -221,6 +229,9 @@ class Engine:
         """The one order that is sound: fence and read, catch up with the state, move, note the start, wait, open."""
         began_at = self._clock.monotonic()
         committed = await self._delivering.take_over(lanes)
+        # Whoever had them sends nothing more: the group has heard that it let go of them, or it was shut for long
+        # before the group forgot it. The window of its quota passes while the rest is done.
+        self._opens_at = self._clock.monotonic() + self._limits.takeover_seconds
         if self._prepare is not None:
             await self._prepare()
         starts = await self._source.seek({lane.partition: committed.get(lane.partition) for lane in lanes})
@@ -229,7 +240,7 @@ class Engine:
             self._begin(lane, starts[lane.partition], committed.get(lane.partition))
         while not await self._delivering.commit(ours, prove=True):
             await self._clock.sleep(_RETRY_SECONDS)
-        await self._clock.sleep(self._limits.takeover_seconds)
+        await self._clock.sleep(self._opens_at - self._clock.monotonic())
         now = self._clock.monotonic()
         window = self._window
         for lane in ours:
@@ -271,7 +282,7 @@ class Engine:
                         async with asyncio.timeout(self._limits.poll_seconds):
                             await window.room.wait()
                         continue
-            patience = self._limits.poll_seconds if ready else self._limits.idle_poll_seconds
+            patience = self._limits.poll_seconds if ready else self._idle_seconds()
             if ready and not all(map(window.has_room, self._open_lanes())):
                 # Lanes of another weight are full: they must not run dry while these have nothing.
                 patience = min(patience, _LEFT_OUT_POLL_SECONDS)
@@ -286,13 +297,26 @@ class Engine:
             # A source that always has something must not starve what was started from it.
             await asyncio.sleep(0)
 
+    def _idle_seconds(self) -> float:
+        """How long to wait where nothing is to be read: no longer than until lanes open."""
+        usual = self._limits.idle_poll_seconds
+        if self._takeover is None or self._takeover.done():
+            return usual
+        return min(usual, max(self._opens_at - self._clock.monotonic(), _OPENING_POLL_SECONDS))
+
     async def _commit_loop(self) -> None:
+        interval = pause = self._limits.commit_interval_seconds
         while True:
-            await self._clock.sleep(self._limits.commit_interval_seconds)
+            await self._clock.sleep(pause)
+            began_at = self._clock.monotonic()
             lanes = list(self.lanes.values())
             self._look_after(lanes)
             await self._delivering.commit(lanes, prove=self._proofs is not None and self._proofs.proof_due)
             self._observe()
+            # An answer is to be committed within the interval: before its commit is done, the brokers have taken its
+            # verdict, the commit that came too early for it, and its own.
+            took = self._clock.monotonic() - began_at
+            pause = max(interval - _TRIPS_TO_A_COMMIT * took, interval / 2)
 
     def _open_lanes(self) -> list[Lane]:
         return [lane for lane in self.lanes.values() if lane.state is LaneState.OPEN and not lane.stalled]

@@ -21,6 +21,8 @@ __all__ = ["Turns"]
 
 # What a class of lanes may fill of what the next heavier one may fill.
 _LIGHTER = 0.75
+# No more need to wait: records are fetched faster than they are worked on.
+_MOST_WAITING = 2000
 
 
 class _Class:
@@ -47,15 +49,16 @@ class Turns:
     room for them: it has at most three quarters as many records in the window as the next heavier one may have. Each
     class also has its own room for records that wait, so that none keeps another from being read.
 
-    `window` is how many records may be worked on, and how many of a class may wait before no more are read. `dropped`
-    is told the bytes of a record that needs no work; `stalled` is told of a lane that can take no more until one of
-    its oldest records is done.
+    `window` is how many records may be worked on. Where as many of a class wait, or some thousands, no more of it are
+    read. `dropped` is told the bytes of a record that needs no work; `stalled` is told of a lane that can take no more
+    until one of its oldest records is done.
     """
 
-    __slots__ = ("_classes", "_dropped", "_fair", "_only", "_stalled", "_window", "waiting")
+    __slots__ = ("_classes", "_dropped", "_fair", "_most_waiting", "_only", "_stalled", "_window", "waiting")
 
     def __init__(self, window: int, *, dropped: Callable[[int], None], stalled: Callable[[Lane], None]) -> None:
         self._window = window
+        self._most_waiting = min(window, _MOST_WAITING)
         self._dropped = dropped
         self._stalled = stalled
         self._classes: dict[int, _Class] = {}
@@ -83,10 +86,10 @@ class Turns:
     def has_room(self, lane: Lane | None = None) -> bool:
         """Whether more records of this lane may wait, or of any lane."""
         if lane is not None:
-            return self._class(lane).startable < self._window
+            return self._class(lane).startable < self._most_waiting
         if self._only is not None:
-            return bool(self._only.lanes) and self._only.startable < self._window
-        return any(one.startable < self._window for one in self._classes.values() if one.lanes)
+            return bool(self._only.lanes) and self._only.startable < self._most_waiting
+        return any(one.startable < self._most_waiting for one in self._classes.values() if one.lanes)
 
     def take_in(self, lane: Lane, records: Sequence[Record], since: float) -> int:
         """Have records wait, in their order; returns how many bytes they hold."""

@@ -45,8 +45,11 @@ __all__ = ["KafkaSink"]
 _log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 0.5
-# So long a record waits for others that go to the same partition.
+# So long a record waits at most for others that go to the same partition, and so much of it for each that has not been
+# acknowledged yet: where few are under way there is room for batches of one, and nobody to wait for.
 LINGER_SECONDS = 0.005
+LINGER_EACH_SECONDS = 0.00025
+LEAST_LINGER_SECONDS = 0.001
 
 # A dead letter's code for it.
 TOO_LARGE = "too_large"
@@ -285,7 +288,8 @@ class KafkaSink:
     # Batches
 
     def _wait_for_more(self) -> None:
-        self._timer = self._loop.call_later(LINGER_SECONDS, self._lingered)
+        linger = LEAST_LINGER_SECONDS + LINGER_EACH_SECONDS * len(self._unacknowledged)
+        self._timer = self._loop.call_later(min(linger, LINGER_SECONDS), self._lingered)
 
     def _lingered(self) -> None:
         self._timer = None

@@ -175,7 +175,11 @@ class Bucket:
         self._shrunk_at = now
 
     def _take(self, now: float) -> None:
-        self._sent.append(now)
+        sent = self._sent
+        # What is older than the window keeps nobody waiting: the log grows with the pace, and not to the limit.
+        while sent and sent[0] + self.window_seconds <= now:
+            sent.popleft()
+        sent.append(now)
         self._paced_at = max(self._paced_at + _PACE * self.window_seconds / self.limit_now, now - _CATCH_UP_SECONDS)
         expect(partial(self._left, now))
 

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 FEW: dict[str, dict[str, Any]] = {
     "closed_loop": {"events": 200, "latencies_ms": (5.0,), "in_flight": 20, "runs": 1},
-    "open_loop": {"shares": (0.8,), "limits": (100,), "stretches": (0.5,), "latency_ms": 5.0, "warm_seconds": 0.2},
+    "open_loop": {
+        "shares": (0.8,),
+        "limits": (100,),
+        "stretches": (0.5,),
+        "repeats": 1,
+        "latency_ms": 5.0,
+        "warm_seconds": 0.2,
+    },
     "order": {
         "others": ("key",),
         "hot_share": 0.0,
@@ -44,7 +51,7 @@ FEW: dict[str, dict[str, Any]] = {
     "endurance": {"events": 1000, "in_flight": 20},
     "start": {"runs": 1, "latency_ms": 5.0},
     "imports": {"runs": 1},
-    "crash": {"contenders": (PRODUCT,), "events": 400, "in_flight": 20, "latency_ms": 20.0},
+    "crash": {"contenders": (PRODUCT,), "events": 400, "in_flight": 20, "latency_ms": 20.0, "runs": 1},
     "takeover": {"how": ("stop",), "rate": 20.0, "seconds_before": 0.5, "seconds_after": 1.0, "latency_ms": 5.0},
     "peers": {"events": 100, "in_flight": 20, "latency_ms": 5.0, "runs": 1},
 }

@@ -63,6 +63,54 @@ def test_nothing_is_judged_within_a_window_of_the_takeover() -> None:
     assert len(at) == 3
 
 
+def test_the_window_passes_while_the_takeover_is_prepared() -> None:
+    """The window counts from the fence: what else a takeover has to do costs nothing on top, as long as it is short."""
+    for prepares, opens in ((0.8, 1.03), (5.0, 5.0)):
+        cluster = Cluster()
+        at: list[float] = []
+        cluster.fill(3)
+
+        async def answer(_: object, at: list[float] = at) -> None:
+            at.append(asyncio.get_running_loop().time())
+
+        async def prepare(seconds: float = prepares) -> None:
+            await asyncio.sleep(seconds)
+
+        virtual_time.run(stopped(cluster, ScriptedJudge(answer), 9, takeover_seconds=1.03, prepare=prepare))
+        assert opens <= min(at) < opens + 0.05
+
+
+def test_who_lets_go_is_shut_before_the_group_hears_of_it() -> None:
+    """When the group may hand the partitions on, the guard is shut, also where calls outlast the drain."""
+    for seconds in (0.0, 60.0):
+        cluster, notary = Cluster(), Notary()
+        heard: list[int] = []
+        cluster.fill(3)
+
+        class Leaving(MemorySource):
+            async def stop(self, notary: Notary = notary, heard: list[int] = heard) -> None:
+                heard.append(notary.releases)
+                await super().stop()
+
+        async def main(
+            cluster: Cluster = cluster, notary: Notary = notary, seconds: float = seconds, left: type = Leaving
+        ) -> None:
+            stop = asyncio.Event()
+            judge = ScriptedJudge(lambda _: asyncio.sleep(seconds))
+            made = engine(cluster, judge, source=left(cluster), proofs=notary, drain_seconds=0.5)
+            running = asyncio.create_task(made.run(stop))
+            await asyncio.sleep(1)
+            await made.revoked(list(cluster.log))
+            assert notary.releases == 1
+            made.assigned(list(cluster.log))
+            await asyncio.sleep(1)
+            stop.set()
+            await running
+
+        virtual_time.run(main())
+        assert heard == [2]
+
+
 def test_a_takeover_notes_its_start_before_it_opens() -> None:
     """The first commit comes before the first record is judged: it shows that the lanes are ours."""
     cluster = Cluster()

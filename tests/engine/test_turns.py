@@ -66,6 +66,18 @@ def test_lanes_of_one_weight_take_turns_one_after_the_other(sizes: list[int], we
     assert turns.waiting == turns.startable == 0
 
 
+@pytest.mark.parametrize("window", [1, 100, 100_000])
+def test_what_waits_is_bounded_however_large_the_window_is(window: int) -> None:
+    """No more is read while as many records wait as may be worked on, or two thousand."""
+    lane, records = lane_of("topic", 0, 1, 2_001)
+    turns = turns_of([(lane, [])], window)
+    while turns.has_room():
+        assert turns.has_room(lane)
+        turns.take_in(lane, records[turns.waiting : turns.waiting + 1], 0.0)
+    assert not turns.has_room(lane)
+    assert turns.waiting == min(window, 2_000)
+
+
 TOPICS = st.lists(st.tuples(st.sampled_from([1, 2, 3, 10, 100]), st.integers(1, 5)), min_size=1, max_size=5)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -337,3 +338,23 @@ def test_fewer_tokens_than_none_are_refused() -> None:
     bucket = Bucket(1, jitter_seconds=0.0, clock=virtual_time.LoopClock())
     with pytest.raises(ValueError, match="-1"):
         bucket.hand_out(-1)
+
+
+def test_a_limit_that_is_never_reached_takes_no_memory() -> None:
+    """However many were sent within a limit of a million a second, only those of the last second are remembered."""
+
+    async def main() -> int:
+        bucket = Bucket(1_000_000, jitter_seconds=0.03, clock=virtual_time.LoopClock())
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(100):
+            for _ in range(100):
+                await bucket.acquire()
+            await asyncio.sleep(1)
+        assert bucket.used_now == 100
+        return tracemalloc.get_traced_memory()[0] - before
+
+    tracemalloc.start()
+    try:
+        assert virtual_time.run(main()) < 50_000
+    finally:
+        tracemalloc.stop()

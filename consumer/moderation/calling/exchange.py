@@ -161,7 +161,10 @@ class Exchange:
         _begin(stakes)
         may_be_billed = True
         try:
-            http = await self._transport.post(url, headers, call.body)
+            answered = self._transport.post(url, headers, call.body)
+            # For as long as the answer takes, only the transport keeps what it still needs of them.
+            del headers, url
+            http = await answered
             tried = self._read(call, http, sent_at, signer, skew, place)
             may_be_billed = tried.row.billed != "no"
         except Withheld:

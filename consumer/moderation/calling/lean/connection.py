@@ -5,82 +5,68 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-import httptools
-
 from consumer.errors import NoAnswer
-from consumer.moderation.calling.transport import MAX_ANSWER_BYTES, HttpAnswer
-from consumer.moderation.calling.unpacking import TOO_LARGE, unpacked
+from consumer.moderation.calling.lean.reading import Reading
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from consumer.moderation.calling.lean.rounds import Rounds
+    from consumer.moderation.calling.transport import HttpAnswer
+
 
 __all__ = ["Connection"]
 
 
-_MAX_HEAD_BYTES = 65_536
-_HEAD_TOO_LARGE = f"the head of the answer is larger than {_MAX_HEAD_BYTES} bytes"
 _SLICE_BYTES = 65_536
-_ENDS_WITH_THE_HEAD = frozenset({204, 304})
+# Most answers come in one piece: few are being read at the same time, of thousands that are waited for.
+_MOST_READINGS = 64
 
 
 class Connection(asyncio.Protocol):
-    """One connection, for the callbacks of the event loop and of the parser.
+    """One connection, for the callbacks of the event loop.
 
-    `lost` is told when the connection is gone. `usable` says whether it can carry another request: the last answer was
-    whole, nothing came behind it, and neither side wants to close.
+    `lost` is told when the connection is gone. `readings` are those that no connection uses now, for all connections of
+    a transport, and `rounds` looks at all of them in time. `usable` says whether it can carry another request: the last
+    answer was whole, nothing came behind it, and neither side wants to close.
     """
 
     __slots__ = (
         "_answer",
-        "_body",
-        "_head_bytes",
-        "_headers",
         "_heard",
         "_heard_at",
-        "_in_head",
+        "_look_at",
         "_loop",
-        "_open_end",
-        "_parser",
-        "_parts",
         "_read_seconds",
-        "_size",
-        "_timer",
-        "_timer_at",
+        "_reading",
+        "_readings",
+        "_rounds",
         "_transport",
         "_until",
-        "_void_bytes",
-        "_wrong",
         "idle_since",
         "lost",
         "made_at",
         "usable",
     )
 
-    def __init__(self, lost: Callable[[Connection], None], *, read_seconds: float) -> None:
+    def __init__(
+        self, lost: Callable[[Connection], None], readings: list[Reading], rounds: Rounds, *, read_seconds: float
+    ) -> None:
         self.lost = lost
         self.usable = False
         self.idle_since = 0.0
         self._loop = asyncio.get_running_loop()
         self.made_at = self._loop.time()
         self._read_seconds = read_seconds
-        self._parser = httptools.HttpResponseParser(self)
+        self._readings = readings
+        self._rounds = rounds
+        self._reading: Reading | None = None
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[HttpAnswer] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = self._until = self._heard_at = 0.0
-        self._forget()
-
-    def _forget(self) -> None:
-        """Make ready for the next answer."""
-        self._headers: dict[str, str] = {}
-        self._body = b""
-        self._parts: bytearray | None = None
-        self._size = self._head_bytes = self._void_bytes = 0
-        self._in_head = True
-        self._heard = self._open_end = False
-        self._wrong = ""
+        self._look_at: float | None = None
+        self._until = self._heard_at = 0.0
+        self._heard = False
 
     def send(self, request: bytes, *, until: float) -> asyncio.Future[HttpAnswer]:
         """Write a request, whose answer has to be there at this moment of the loop's clock.
@@ -90,7 +76,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._answer is not None:
             raise RuntimeError("this connection is gone, or carries a request")
         self.usable = False
-        self._forget()
+        self._heard = False
         self._heard_at = self._loop.time()
         self._until = until
         self._watch()
@@ -129,17 +115,17 @@ class Connection(asyncio.Protocol):
     # Time
 
     def _watch(self) -> None:
-        """Have the loop look in time. A look that is due earlier is kept: it finds out when to look again."""
+        """Have it looked at in time. A look that is due earlier is kept: it finds out when to look again."""
         due = min(self._until, self._heard_at + self._read_seconds)
-        if self._timer is not None:
-            if self._timer_at <= due:
+        if self._look_at is not None:
+            if self._look_at <= due + self._rounds.late_seconds:
                 return
-            self._timer.cancel()
-        self._timer_at = due
-        self._timer = self._loop.call_at(due, self._look)
+            self._rounds.leave(self, self._look_at)
+        self._look_at = self._rounds.join(self, due)
 
-    def _look(self) -> None:
-        self._timer = None
+    def look(self) -> None:
+        """End the wait for an answer whose time is up."""
+        self._look_at = None
         if self._answer is None:
             return
         now = self._loop.time()
@@ -165,28 +151,22 @@ class Connection(asyncio.Protocol):
             return
         self._heard = True
         self._heard_at = self._loop.time()
-        # The parser keeps what is not whole yet, such as a header without end, and tells nobody: so this is counted
-        # until a piece of the body comes.
-        self._void_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._wrong = self._wrong or "the service changed the protocol"
-        except httptools.HttpParserError as error:
-            # Its class alone: its text may have a piece of the answer in it.
-            self._wrong = self._wrong or type(error).__name__
-        if self._void_bytes > _MAX_HEAD_BYTES and self._answer is not None:
-            self._wrong = self._wrong or (_HEAD_TOO_LARGE if self._in_head else "the answer goes on without a body")
-        if self._wrong:
-            self._fail(self._wrong)
+        reading = self._reading
+        if reading is None:
+            reading = self._reading = self._readings.pop() if self._readings else Reading()
+        reading.feed(data)
+        if reading.whole:
+            self._finish(reading)
+        elif reading.wrong:
+            self._fail(reading.wrong)
 
     def eof_received(self) -> None:
         """The service has said all it will say."""
         self.usable = False
         if self._answer is None:
             return
-        if self._open_end:
-            self._finish(again=False)
+        if self._reading is not None and self._reading.open_end:
+            self._finish(self._reading)
         else:
             self._fail("the connection was closed")
 
@@ -194,90 +174,45 @@ class Connection(asyncio.Protocol):
         """It is gone."""
         self.usable = False
         self._transport = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._look_at is not None:
+            self._rounds.leave(self, self._look_at)
+            self._look_at = None
         if self._answer is not None:
             said = f"{type(exc).__name__}: {exc}" if isinstance(exc, OSError) else "the connection was closed"
             self._fail(said)
-        # They refer to each other, and nobody should have to look for the circle.
-        del self._parser
+        self._drop_reading()
         self.lost(self)
-
-    # What the parser calls
-
-    def on_message_begin(self) -> None:
-        """An answer begins; there is one for each request, but for those that only say that more will come."""
-        if self._answer is None:
-            self._wrong = "something came behind the answer"
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or what stands behind a body in chunks. Of those with the same name the first counts."""
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > _MAX_HEAD_BYTES:
-            self._wrong = _HEAD_TOO_LARGE
-        elif self._in_head:
-            self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._in_head = False
-        headers = self._headers
-        size = headers.get("content-length")
-        if size is None:
-            status = self._parser.get_status_code()
-            bare = status < 200 or status in _ENDS_WITH_THE_HEAD
-            self._open_end = not bare and "transfer-encoding" not in headers
-        elif int(size[:20]) > MAX_ANSWER_BYTES:
-            self._wrong = TOO_LARGE
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        self._void_bytes = 0
-        self._size += len(body)
-        if self._size > MAX_ANSWER_BYTES:
-            self._wrong = TOO_LARGE
-        elif self._parts is not None:
-            self._parts += body
-        elif not self._body:
-            self._body = body
-        else:
-            self._parts = bytearray(self._body)
-            self._parts += body
-
-    def on_message_complete(self) -> None:
-        """The answer is whole; 1xx only say that one will come."""
-        if self._parser.get_status_code() < 200:
-            self._headers = {}
-            self._in_head = True
-            self._open_end = False
-        elif not self._wrong:
-            self._finish(again=self._parser.should_keep_alive())
 
     # How it ends
 
-    def _finish(self, *, again: bool) -> None:
+    def _finish(self, reading: Reading) -> None:
         answer, self._answer = self._answer, None
         if answer is None or self._transport is None:
             return
-        if self._transport.get_write_buffer_size():
-            # It was answered before it was read: the rest would be written to be thrown away, if it is read at all.
+        if reading.wrong or self._transport.get_write_buffer_size():
+            # Something came behind it, or it was answered before it was read: the rest would be written to be thrown
+            # away, if it is read at all.
             self.abort()
-        elif again and not self._transport.is_closing():
+        elif reading.again and not self._transport.is_closing():
             self.usable = True
         else:
             self.close()
-        if answer.done():
-            return
-        body = self._body if self._parts is None else bytes(self._parts)
-        encoding = self._headers.get("content-encoding")
-        if encoding is not None:
+        if not answer.done():
             try:
-                body = unpacked(body, encoding)
+                answer.set_result(reading.answer())
             except NoAnswer as error:
                 answer.set_exception(error)
-                return
-        answer.set_result(HttpAnswer(self._parser.get_status_code(), body, self._headers))
+        if self.usable and len(self._readings) < _MOST_READINGS:
+            self._reading = None
+            reading.begin()
+            self._readings.append(reading)
+        else:
+            self._drop_reading()
+
+    def _drop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.drop()
+            self._reading = None
 
     def _fail(self, why: str) -> None:
         answer, self._answer = self._answer, None

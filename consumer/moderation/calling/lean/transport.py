@@ -7,6 +7,7 @@ import ssl
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import aiohappyeyeballs
@@ -14,6 +15,7 @@ import aiohappyeyeballs
 from consumer.errors import NotSent, Withheld
 from consumer.moderation.calling.lean.addresses import Addresses
 from consumer.moderation.calling.lean.connection import Connection
+from consumer.moderation.calling.lean.rounds import Rounds
 from consumer.moderation.calling.transport import HEADERS, KEEP_ALIVE_SECONDS, said
 from consumer.quota import OpenGuard
 from consumer.quota.wire import written
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from consumer.moderation.calling.lean.reading import Reading
     from consumer.moderation.calling.transport import HttpAnswer
     from consumer.quota import Guard
     from consumer.settings.models import Timeouts
@@ -36,6 +39,9 @@ _AGE_SECONDS = 300.0
 # The next address is tried beside one that does not answer for so long.
 _NEXT_ADDRESS_SECONDS = 0.25
 _CLOSE_SECONDS = 1.0
+# So many connections are made at the same time: the system of the service's host may drop those beyond its queue, and
+# one that is being made takes more memory than one that waits for its answer.
+_MADE_AT_ONCE = 1000
 # Most requests go to the few URLs without a query: these are not taken apart again each time.
 _PLAIN_URLS = 100
 _FIXED = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
@@ -76,12 +82,16 @@ class LeanTransport:
         self._origins: dict[str, _Origin] = {}
         self._plain: dict[str, tuple[_Origin, str]] = {}
         self._open: set[Connection] = set()
+        self._making = asyncio.Semaphore(_MADE_AT_ONCE)
+        self._readings: list[Reading] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._rounds: Rounds
         self._gone = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._rounds = Rounds(self._loop, read_seconds=self._timeouts.read_seconds)
         self._sweep = self._loop.call_later(KEEP_ALIVE_SECONDS, self._close_idle)
         return self
 
@@ -110,10 +120,12 @@ class LeanTransport:
             ValueError: the URL or a header has what would end it.
         """
         loop = self.check_open()
-        until = loop.time() + self._timeouts.total_seconds
+        now = loop.time()
+        until = now + self._timeouts.total_seconds
         origin, target = self._plain.get(url) or self._origin(url)
         request = _request(target, origin.netloc, headers, body)
-        connection = self._idle(origin) or await self._connect(origin, until)
+        del url, headers, body
+        connection = self._idle(origin, now) or await self._connect(origin, until)
         # From here on to the first byte nothing gives way to the event loop.
         if self._loop is None:
             connection.close()
@@ -122,6 +134,8 @@ class LeanTransport:
             connection.close()
             raise Withheld("the stall guard is shut")
         answered = connection.send(request, until=until)
+        # Nothing is sent twice: an answer may take long, and thousands may be waited for.
+        del request
         written()
         try:
             answer = await answered
@@ -129,7 +143,8 @@ class LeanTransport:
             connection.give_up()
             raise
         if connection.usable:
-            self._keep(origin, connection)
+            connection.idle_since = loop.time()
+            origin.idle.append(connection)
         return answer
 
     def check_open(self) -> asyncio.AbstractEventLoop:
@@ -148,8 +163,7 @@ class LeanTransport:
         self._open.discard(connection)
         self._gone.set()
 
-    def _idle(self, origin: _Origin) -> Connection | None:
-        now = asyncio.get_running_loop().time()
+    def _idle(self, origin: _Origin, now: float) -> Connection | None:
         while origin.idle:
             connection = origin.idle.pop()
             if not connection.ready():
@@ -158,10 +172,6 @@ class LeanTransport:
                 return connection
             connection.close()
         return None
-
-    def _keep(self, origin: _Origin, connection: Connection) -> None:
-        connection.idle_since = asyncio.get_running_loop().time()
-        origin.idle.append(connection)
 
     def _close_idle(self) -> None:
         """Close what was idle for long, so that no connection outlives the traffic that needed it."""
@@ -174,6 +184,10 @@ class LeanTransport:
         self._sweep = self._loop.call_later(KEEP_ALIVE_SECONDS, self._close_idle)
 
     async def _connect(self, origin: _Origin, until: float) -> Connection:
+        async with self._making:
+            return await self._make(origin, until)
+
+    async def _make(self, origin: _Origin, until: float) -> Connection:
         loop = asyncio.get_running_loop()
         patience = min(until, loop.time() + self._timeouts.connect_seconds)
         try:
@@ -183,7 +197,13 @@ class LeanTransport:
                     list(found), happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1
                 )
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._lost, read_seconds=self._timeouts.read_seconds),
+                    partial(
+                        Connection,
+                        self._lost,
+                        self._readings,
+                        self._rounds,
+                        read_seconds=self._timeouts.read_seconds,
+                    ),
                     sock=stream,
                     ssl=origin.context,
                     server_hostname=None if origin.context is None else origin.host,
