@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test check format bench bench-page profile bench-quota fuzz chaos schedules alerts pictures pictures-check secured image-check chart lock clean
+.PHONY: help demo test check format bench bench-page profile bench-quota fuzz chaos schedules alerts pictures pictures-check secured image-check chart lock reference docs licences sbom audit release clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -94,5 +94,30 @@ lock:  ## resolve the dependencies anew into locks/
 	echo 'hatchling>=1.27' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-annotate - -o locks/build.txt
 
+reference:  ## write the pages and the schema anew that are made from the code: settings and metrics
+	@tools/venv dev
+	$(PYTHON) -m config.reference
+	$(PYTHON) -m config.metrics_page
+
+docs:  ## the documentation as a site, built strict into site/
+	@tools/venv dev
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet $(ARGS)
+
+licences:  ## write the table of the dependencies' licences anew
+	@tools/venv dev
+	$(PYTHON) -m tools.licences
+
+sbom:  ## what a release is made of, as CycloneDX, into dist/
+	@tools/venv dev
+	$(PYTHON) -m tools.sbom
+
+audit:  ## ask whether anything in a release is known to be vulnerable (needs the network)
+	@tools/venv dev
+	$(PYTHON) -m tools.audit
+
+release:  ## wheel, sdist, SBOMs and checksums into dist/
+	@tools/venv dev
+	$(PYTHON) -m tools.release
+
 clean:  ## remove what was made
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv .cache dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -27,10 +27,12 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """The public names, each imported when it is first asked for: `import consumer` alone brings nothing."""
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib  # noqa: PLC0415  # only for those who ask
+if not TYPE_CHECKING:  # type checkers would take every name for one of ours
 
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    def __getattr__(name: str) -> Any:
+        """The public names, each imported when it is first asked for: `import consumer` alone brings nothing."""
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib  # noqa: PLC0415  # only for those who ask
+
+        return getattr(importlib.import_module(_WHERE[name]), name)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from consumer import __version__
+from consumer import __version__, logs
 from consumer.admin import AdminServer, Health
-from consumer.building import hand_out, limits, policy, routes
+from consumer.building import limits, policy, routes
 from consumer.clock import SystemClock
 from consumer.engine.engine import Engine
 from consumer.engine.letter_limit import LetterLimit
@@ -19,6 +19,7 @@ from consumer.engine.limits import AtLeast, Exactly, Limits
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
 from consumer.intake import Intake
+from consumer.intake.formats import formats_for
 from consumer.judging import Judging
 from consumer.kafka.producers import topic_limits
 from consumer.kafka.security import secured
@@ -31,7 +32,9 @@ from consumer.moderation.calling.exchange import Exchange
 from consumer.moderation.tasks.notes import NotedEvidence
 from consumer.moderation.tasks.state import StateTopic
 from consumer.quota import StallGuard
+from consumer.quota.tokens import Tokens
 from consumer.recent import lines_counted
+from consumer.reloading import Reloads, Seams, put_to_work
 from consumer.routing import Router
 from consumer.status import holds, status
 from consumer.tracing.start import Tracing
@@ -39,12 +42,14 @@ from consumer.verdict import ACTIONS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.trace import SpanProcessor
 
     from consumer.clock import Clock
+    from consumer.intake.formats import Formats
     from consumer.record import Partition
+    from consumer.routing import Route
     from consumer.settings import Loaded, Settings
     from consumer.settings.models import Output
 
@@ -61,7 +66,9 @@ _LIVE_SECONDS = 60.0
 class App:
     """The whole consumer. `metrics` can be read at any time; `status` and the health checks while it runs.
 
-    `spans` takes the spans of traces, where that is not to be the exporter that the environment names.
+    `reread` reads the settings again: when the service refuses the AccessKey, when one of `files` changes, and when
+    `reload` is called. `spans` takes the spans of traces, where that is not to be the exporter that the environment
+    names.
     """
 
     def __init__(
@@ -69,7 +76,8 @@ class App:
         loaded: Loaded,
         *,
         clock: Clock | None = None,
-        reread: Callable[[], Settings] | None = None,
+        reread: Callable[[], Loaded] | None = None,
+        files: Sequence[str] = (),
         spans: SpanProcessor | None = None,
     ) -> None:
         self.loaded = loaded
@@ -83,6 +91,11 @@ class App:
         self._source: KafkaSource | None = None
         self._engine: Engine | None = None
         self._judging: Judging | None = None
+        self._seams: Seams | None = None
+        self._formats: Formats | None = None
+        self._reloads = (
+            None if reread is None else Reloads(loaded, read=reread, files=files, take=self._take, metrics=self.metrics)
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain within the configured limits.
@@ -93,7 +106,7 @@ class App:
             StartError: a part that must be there at start is not.
             Exception: what no part could recover from; nothing unfinished was committed.
         """
-        settings = self.loaded.settings
+        settings, reread = self.loaded.settings, self._reread
         self.metrics.gauge("build").labels(__version__).set(1)
         self.metrics.gauge("up_since_seconds").set(self._started_at)
         try:
@@ -104,6 +117,7 @@ class App:
                 )
                 await stack.enter_async_context(admin)
                 self.admin_port = admin.port
+                self._formats = formats_for(settings.format, clock=self._clock, metrics=self.metrics)
                 tracing = self._start_tracing(settings, stack)
                 guard = StallGuard(
                     self._clock, proof_seconds=settings.kafka.session_timeout_seconds / 2, metrics=self.metrics
@@ -118,13 +132,25 @@ class App:
                     notes=state,
                     evidence=NotedEvidence(state, "packed"),
                     guard=guard,
-                    reread=self._reread,
+                    reread=None if reread is None else lambda: reread().settings,
                     sender=Exchange if tracing is None else tracing.exchange,
                 )
                 self._judging = await stack.enter_async_context(judging)
-                source = self._source = self._build_source(settings, judging)
+                tokens = Tokens(
+                    judging.buckets.items(), limits(settings), works_alone=settings.kafka.scale == "failover"
+                )
+                source = self._source = self._build_source(settings, tokens)
                 guarantee = await self._start_guarantee(settings, source, guard, stack)
-                self._engine = self._build_engine(settings, judging, source, guarantee, state, guard, tracing)
+                router = Router(routes(settings, self.metrics))
+                way = self._build_way(settings, judging, router, tracing)
+                self._engine = self._build_engine(settings, judging, source, guarantee, state, guard, way, router)
+                self._seams = Seams(
+                    routes=partial(_reroute, router, judging),
+                    policy=way.decide_by,
+                    limits=tokens.replace,
+                    prices=judging.reprice,
+                    log_level=logs.set_level,
+                )
                 async with asyncio.TaskGroup() as tasks:
                     beside = [
                         tasks.create_task(guard.run()),
@@ -134,6 +160,8 @@ class App:
                         tasks.create_task(self._watch(stop)),
                     ]
                     await judging.started.wait()
+                    if self._reloads is not None:
+                        beside.append(tasks.create_task(self._reloads.run()))
                     self._state = "running"
                     _log.info("running", version=__version__, admin_port=self.admin_port)
                     await self._engine.run(stop)
@@ -144,6 +172,16 @@ class App:
         finally:
             self._state = "stopped"
             _log.info("stopped")
+
+    def reload(self) -> None:
+        """Have the settings read again, and what can change put to work; the log says what came of it."""
+        if self._reloads is not None:
+            self._reloads.ask()
+
+    def _take(self, loaded: Loaded, changed: Sequence[str]) -> None:
+        if self._seams is not None:
+            put_to_work(loaded.settings, changed, self._seams, self.metrics)
+        self.loaded = loaded
 
     # Health
 
@@ -160,14 +198,16 @@ class App:
         return Health(still < patience, f"the engine has not turned for {still:.0f} s")
 
     def ready(self) -> Health:
-        """Whether it works or stands by, and does not hold."""
+        """Whether it is in the group, to work or to stand by, and does not hold."""
         if self._state != "running":
             return Health(ok=False, reason=self._state)
+        if self._engine is None or not self._engine.joined:
+            return Health(ok=False, reason="joining the group")
         reasons = dict.fromkeys(str(hold["reason"]) for hold in self._holds())
         return Health(ok=not reasons, reason=f"holding: {', '.join(reasons)}" if reasons else "")
 
     def _holds(self) -> list[dict[str, Any]]:
-        return holds(self._judging, self._engine, self._source)
+        return holds(self._judging, self._engine, self._source, self._formats)
 
     def status(self) -> dict[str, Any]:
         """Everything worth knowing, without secrets and without content."""
@@ -180,6 +220,7 @@ class App:
             judging=self._judging,
             engine=self._engine,
             source=self._source,
+            formats=self._formats,
         )
 
     # Building
@@ -199,12 +240,12 @@ class App:
         await state.start()
         return state
 
-    def _build_source(self, settings: Settings, judging: Judging) -> KafkaSource:
+    def _build_source(self, settings: Settings, tokens: Tokens) -> KafkaSource:
         shutdown = settings.shutdown
         return KafkaSource(
             settings.kafka,
             limits=limits(settings),
-            handed_out=partial(hand_out, judging.buckets),
+            handed_out=tokens.hand_out,
             metrics=self.metrics,
             revoke_seconds=shutdown.drain_seconds + shutdown.flush_seconds,
             leave_seconds=shutdown.leave_seconds,
@@ -243,6 +284,18 @@ class App:
             await sink.start()
         return AtLeast(*sinks.values())
 
+    def _build_way(self, settings: Settings, judging: Judging, router: Router, tracing: Tracing | None) -> Way:
+        make_way, judge = (Way, judging.judge) if tracing is None else (tracing.way, tracing.judge(judging.judge))
+        return make_way(
+            intake=Intake(settings.mapping, self.metrics, self._formats).event,
+            router=router,
+            judge=judge,
+            policy=policy(settings, self.metrics),
+            topics=_topics(settings.output),
+            dead_letters=settings.output.dead_letters,
+            clock=self._clock,
+        )
+
     def _build_engine(
         self,
         settings: Settings,
@@ -251,25 +304,10 @@ class App:
         guarantee: AtLeast | Exactly,
         state: StateTopic,
         guard: StallGuard,
-        tracing: Tracing | None,
+        way: Way,
+        router: Router,
     ) -> Engine:
-        output, delivery, shutdown, letters = (
-            settings.output,
-            settings.delivery,
-            settings.shutdown,
-            settings.dead_letters,
-        )
-        router = Router(routes(settings))
-        make_way, judge = (Way, judging.judge) if tracing is None else (tracing.way, tracing.judge(judging.judge))
-        way = make_way(
-            intake=Intake(settings.mapping).event,
-            router=router,
-            judge=judge,
-            policy=policy(settings),
-            topics=_topics(output),
-            dead_letters=output.dead_letters,
-            clock=self._clock,
-        )
+        delivery, shutdown, letters = settings.delivery, settings.shutdown, settings.dead_letters
         return Engine(
             source=source,
             guarantee=guarantee,
@@ -301,6 +339,11 @@ class App:
         await stop.wait()
         self._state = "draining"
         _log.info("draining", in_flight=self._engine.in_flight if self._engine else 0)
+
+
+def _reroute(router: Router, judging: Judging, routes: Sequence[Route]) -> None:
+    router.replace(routes)
+    judging.judge.replace(routes)
 
 
 def _unit_of(group_id: str, shared: bool, partition: Partition) -> str:  # noqa: FBT001  # bound to its value where it is named

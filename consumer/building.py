@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from consumer.moderation.calling.client import ModerationClient
 from consumer.moderation.calling.exchange import Exchange
 from consumer.moderation.protocol.billing import price_list
 from consumer.moderation.protocol.endpoints import endpoint_for, fallback_for, region_for
 from consumer.moderation.protocol.services import QUOTAS, default_routes, resolve
-from consumer.policy import Policy
+from consumer.policy import Policy, PolicyPlugin
 from consumer.quota import Bucket
-from consumer.routing import Route, When
+from consumer.routing import Route, When, WhenPlugin
 from consumer.verdict import RiskLevel
 
 
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
     from consumer.moderation.calling.purse import Purse
     from consumer.moderation.calling.transport import Transport
     from consumer.moderation.credentials import CredentialsSource
+    from consumer.moderation.protocol.billing import Price
     from consumer.moderation.protocol.services import Quota
+    from consumer.plugins.calling import Kind, Plugin
     from consumer.quota import Guard
     from consumer.settings import EmbeddedSettings
+    from consumer.settings.models import RouteWhen
     from consumer.verdict import Action
 
 
 __all__ = ["buckets", "hand_out", "limits", "moderation_client", "policy", "routes"]
 
 
-def routes(settings: EmbeddedSettings) -> tuple[Route, ...]:
-    """The configured routes, or the default ones for the region."""
+def routes(settings: EmbeddedSettings, metrics: Metrics | None = None) -> tuple[Route, ...]:
+    """The configured routes, or the default ones for the region; `metrics` count what plugins fail at.
+
+    Raises:
+        SettingsError: a plugin cannot be used.
+    """
     if not settings.routes:
         own = settings.moderation
         return default_routes(region_for(own.region, own.network, own.endpoint))
@@ -41,24 +49,35 @@ def routes(settings: EmbeddedSettings) -> tuple[Route, ...]:
         Route(
             one.name,
             tuple(one.services),
-            When(
-                kinds=frozenset(one.when.kind),
-                origins=frozenset(one.when.origin),
-                languages=frozenset(tag.lower() for tag in one.when.language),
-                topics=frozenset(one.when.topic),
-                has_text=one.when.has_text,
-                has_images=one.when.has_images,
-            ),
+            _when(one.when, f"routes[{index}].when.plugin", metrics),
             weight=one.weight,
             deadline_seconds=one.deadline_seconds,
             on_deadline=one.on_deadline,
         )
-        for one in settings.routes
+        for index, one in enumerate(settings.routes)
     )
 
 
-def policy(settings: EmbeddedSettings) -> Policy:
-    """The configured policy."""
+def _when(given: RouteWhen, setting: str, metrics: Metrics | None) -> When:
+    when = When(
+        kinds=frozenset(given.kind),
+        origins=frozenset(given.origin),
+        languages=frozenset(tag.lower() for tag in given.language),
+        topics=frozenset(given.topic),
+        has_text=given.has_text,
+        has_images=given.has_images,
+    )
+    if given.plugin is None:
+        return when
+    return WhenPlugin(**_fields(when), rule=_plugin("rule", given.plugin, setting, metrics))
+
+
+def policy(settings: EmbeddedSettings, metrics: Metrics | None = None) -> Policy:
+    """The configured policy; `metrics` count what its plugin fails at.
+
+    Raises:
+        SettingsError: its plugin cannot be used.
+    """
     own = settings.policy
     levels: dict[RiskLevel, Action] = {
         RiskLevel.NONE: own.none,
@@ -67,7 +86,20 @@ def policy(settings: EmbeddedSettings) -> Policy:
         RiskLevel.MEDIUM: own.medium,
         RiskLevel.HIGH: own.high,
     }
-    return Policy(levels, dict(own.labels))
+    plain = Policy(levels, dict(own.labels))
+    if own.plugin is None:
+        return plain
+    return PolicyPlugin(**_fields(plain), plugin=_plugin("policy", own.plugin, "policy.plugin", metrics))
+
+
+def _fields(given: When | Policy) -> dict[str, Any]:
+    return {field.name: getattr(given, field.name) for field in fields(given)}
+
+
+def _plugin(kind: Kind, name: str, setting: str, metrics: Metrics | None) -> Plugin[Any]:
+    from consumer.plugins.loading import load  # noqa: PLC0415  # who has no plugins need not wait for it at each start
+
+    return load(kind, name, setting, metrics)
 
 
 def limits(settings: EmbeddedSettings) -> Mapping[str, int]:
@@ -103,17 +135,18 @@ def moderation_client(
     metrics: Metrics,
     credentials: CredentialsSource,
     guard: Guard,
+    prices: Mapping[str, Price] | None = None,
     purse: Purse | None = None,
     exchange: Callable[..., Exchange] = Exchange,
 ) -> ModerationClient:
-    """The client of the moderation service, as configured."""
+    """The client of the moderation service, as configured; `prices` stand in for those of the settings."""
     own = settings.moderation
     return ModerationClient(
         transport,
         endpoint=endpoint_for(own.region, own.network, own.endpoint),
         credentials=credentials,
         tokens=tokens,
-        prices=price_list(own.prices),
+        prices=price_list(own.prices) if prices is None else prices,
         retry=own.retry,
         hold_probe_seconds=own.hold_probe_seconds,
         fallback=fallback_for(own.fallback_endpoint),

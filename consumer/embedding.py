@@ -88,8 +88,8 @@ class Moderator:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._reread = reread
-        self._router = Router(routes(settings))
-        self._policy = policy(settings)
+        self._router = Router(routes(settings, self.metrics))
+        self._policy = policy(settings, self.metrics)
         self._stack = AsyncExitStack()
         self._judging: Judging | None = None
         self._running: asyncio.Task[None] | None = None
@@ -167,7 +167,9 @@ class Moderator:
                 judged.cancel()
                 await asyncio.wait({judged})
             await judging.settled([record])
-        return Moderated(event.id, judgement.route or route.name, self._policy.action(judgement), judgement)
+        route_name = judgement.route or route.name
+        action, judgement = self._policy.decide(judgement, event)
+        return Moderated(event.id, route_name, action, judgement)
 
     @property
     def open(self) -> bool:

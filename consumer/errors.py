@@ -14,6 +14,8 @@ ModerationConsumerError
 │   │   └── Withheld             the stall guard shut while it was about to be written
 │   └── NoAnswer               it was sent, the answer never came whole: it may have been billed
 ├── BudgetSpent              nothing more may be spent on it in this period, and it is not to wait for the next
+├── NothingToJudge           a record says nothing that could be judged, such as a delete; it is skipped
+├── NotYet                   what a record is to be read with, such as its schema, has to be fetched first
 ├── LaneClosed               the event's partition was taken away; nothing more may be started for it
 ├── TaskLost                 the service does not know a submitted task any more; its result will never come
 ├── NoteRefused              the broker takes an offset, but not the note beside it
@@ -25,7 +27,11 @@ ModerationConsumerError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 
 __all__ = [
@@ -40,7 +46,9 @@ __all__ = [
     "ModerationConsumerError",
     "NoAnswer",
     "NotSent",
+    "NotYet",
     "NoteRefused",
+    "NothingToJudge",
     "RecordError",
     "RouteError",
     "SettingsError",
@@ -151,6 +159,21 @@ class NoAnswer(CallError):
 
 class BudgetSpent(ModerationConsumerError):
     """What may be spent in this period is spent, and events are not to wait for the next one."""
+
+
+class NothingToJudge(ModerationConsumerError):
+    """The record says nothing that could be judged, such as that a row was deleted: it is skipped and counted."""
+
+
+class NotYet(ModerationConsumerError):
+    """What the record is to be read with has to be fetched first.
+
+    `ready` returns when the record can be tried again. When cancelled, somebody else fetches it, or nobody does.
+    """
+
+    def __init__(self, message: str, ready: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(message)
+        self.ready = ready
 
 
 class LaneClosed(ModerationConsumerError):

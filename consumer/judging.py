@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from consumer.moderation.calling.hold import Hold
     from consumer.moderation.calling.purse import Purse
     from consumer.moderation.calling.transport import UploadTransport
+    from consumer.moderation.protocol.billing import Price
     from consumer.moderation.protocol.services import Quota, Service
     from consumer.moderation.shadow import Evidence
     from consumer.moderation.tasks.store import CallbackExchange, TaskStore
@@ -127,6 +128,8 @@ class Judging:
         self.buckets: Mapping[Quota, Bucket] = buckets(settings, clock)
         self._lessons = Lessons(self.buckets.items(), clock=clock, metrics=metrics)
         self.started = asyncio.Event()
+        # One for all parts, so that it can be replaced in all of them at once.
+        self._prices = dict(price_list(settings.moderation.prices))
         self.callback_port: int | None = None
         seconds = settings.shutdown.leave_seconds
         self.budgets = Budgets(settings.budgets, clock=clock, metrics=metrics, notes=notes, stop_seconds=seconds)
@@ -172,6 +175,7 @@ class Judging:
                 metrics=metrics,
                 credentials=self._credentials,
                 guard=self._guard,
+                prices=self._prices,
                 purse=self._purse,
                 exchange=self._sender,
             )
@@ -214,7 +218,7 @@ class Judging:
             services = resolve(own.services)
             self.packed = self._packs(services)
             caller: Caller = self.packed or self.client
-            self.known = Known(caller, settings.cache, prices=price_list(own.prices), clock=clock, metrics=metrics)
+            self.known = Known(caller, settings.cache, prices=self._prices, clock=clock, metrics=metrics)
             self._services = ServiceJudge(self.known, services, self._threads, place=place, referer=own.referer)
             self.judge = Timely(
                 self._services, routes(settings), clock=clock, metrics=metrics, submitted=self._services.submitted
@@ -249,6 +253,10 @@ class Judging:
                 tasks.create_task(self.spending.run())
             self.started.set()
             await asyncio.Event().wait()
+
+    def reprice(self, prices: Mapping[str, Price]) -> None:
+        """Have all that is billed from now on cost this."""
+        self._prices.update(prices)
 
     async def settled(self, records: Iterable[Record]) -> None:
         """The verdicts of these records are committed: nothing more needs to be remembered of them."""

@@ -54,11 +54,25 @@ CATALOGUE: tuple[Metric, ...] = (
         ("stage", "reason"),
     ),
     Metric(
+        "plugin_failures",
+        Counter,
+        "Times that a plugin raised an error or returned what its kind must not, by kind and by its name.",
+        "The dead letters say the error and its line; where a policy failed, the reasons of its verdicts do.",
+        ("kind", "plugin"),
+    ),
+    Metric(
         "skipped",
         Counter,
-        "Records without a value that were skipped as configured.",
+        "Records with nothing to judge that were skipped: without a value, or deletes and the like in a change stream.",
         "Tombstones are normal in compacted topics.",
         ("topic",),
+    ),
+    Metric(
+        "schema_requests",
+        Counter,
+        "Schemas asked of the registry, by outcome: done, unknown, or failed.",
+        "Failed: records wait for their schemas, look at /status. Unknown: a producer uses another registry than ours.",
+        ("outcome",),
     ),
     Metric(
         "calls",
@@ -323,6 +337,25 @@ CATALOGUE: tuple[Metric, ...] = (
         Gauge,
         "When this process began to work, in seconds since the epoch.",
         "Jumps at each restart.",
+    ),
+    Metric(
+        "config_reloads",
+        Counter,
+        "Times the settings were read again while the program ran, by result.",
+        "Look into the log: of `refused` it names the faults, and of `restart` the keys that wait for one.",
+        ("result",),
+    ),
+    Metric(
+        "config_reload_failed",
+        Gauge,
+        "1 while the settings that were read last are refused, and those from before are at work; else 0.",
+        "Mend the file before the next restart: the program would not start with it.",
+    ),
+    Metric(
+        "config_restart_needed",
+        Gauge,
+        "Keys that differ between the settings read last and those at work, since they need a restart.",
+        "Restart when it suits; the log names the keys.",
     ),
     Metric(
         "build",

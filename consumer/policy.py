@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from consumer.verdict import RiskLevel
+from consumer.plugins.calling import RAISED
+from consumer.verdict import ACTIONS, RiskLevel
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from consumer.event import Event
+    from consumer.plugins import PolicyFunction
+    from consumer.plugins.calling import Plugin
     from consumer.verdict import Action, Judgement
 
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "PolicyPlugin"]
 
 
 _DEFAULTS: dict[RiskLevel, Action] = {
@@ -50,3 +54,33 @@ class Policy:
                 if own is not None and _SEVERITY[own] > _SEVERITY[chosen]:
                     chosen = own
         return chosen
+
+    def decide(self, judgement: Judgement, event: Event) -> tuple[Action, Judgement]:  # noqa: ARG002  # plugins look at the event
+        """What is to be done with an event, and the judgement as its verdict has it."""
+        return self.action(judgement), judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyPlugin(Policy):
+    """A policy whose actions go through a function of the user's, which sees the event as well.
+
+    Where the function fails, the configured action is taken, and `review` in place of `pass`; the verdict says why. So
+    what was judged and paid for is delivered, and nothing passes since nobody decided about it.
+    """
+
+    plugin: Plugin[PolicyFunction]
+
+    def decide(self, judgement: Judgement, event: Event) -> tuple[Action, Judgement]:
+        """What the function says is to be done. Where any part of the event went unjudged it never passes."""
+        chosen = self.action(judgement)
+        try:
+            own = self.plugin.function(judgement, event, chosen)
+        except RAISED as error:
+            failed = self.plugin.failed(error)
+        else:
+            if type(own) is str and own in ACTIONS:
+                unjudged = judgement.reason is not None or judgement.risk_level is RiskLevel.UNKNOWN
+                return "review" if own == "pass" and unjudged else own, judgement
+            failed = self.plugin.gave(own, "pass, review or block")
+        reason = failed if judgement.reason is None else f"{judgement.reason}; {failed}"
+        return "review" if chosen == "pass" else chosen, replace(judgement, reason=reason)

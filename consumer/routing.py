@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from consumer.plugins.calling import RAISED
+
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from consumer.event import Event
+    from consumer.plugins import RuleFunction
+    from consumer.plugins.calling import Plugin
 
 
-__all__ = ["ANY", "Route", "Router", "When"]
+__all__ = ["ANY", "Route", "Router", "When", "WhenPlugin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,34 @@ class When:
         return not conditions and self.has_text is None and self.has_images is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhenPlugin(When):
+    """What a route takes that asks a function of the user's as well, last of all its conditions."""
+
+    rule: Plugin[RuleFunction]
+
+    def takes(self, event: Event, topic: str) -> bool:
+        """Whether all conditions hold, and the plugin says so, too.
+
+        Raises:
+            RouteError: the plugin raised an error, or returned something else than true or false.
+        """
+        if not When.takes(self, event, topic):
+            return False
+        try:
+            found = self.rule.function(event, topic)
+        except RAISED as error:
+            raise self.rule.raised(error) from None
+        if found is True or found is False:
+            return found
+        raise self.rule.returned(found, "True or False")
+
+    @property
+    def by_topic_only(self) -> bool:
+        """Whether it takes every event of the topics that it takes from; nobody knows what the plugin will say."""
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One rule: a name for metrics and verdicts, a condition, and the services that judge what it takes.
@@ -83,12 +115,26 @@ class Router:
     def __init__(self, routes: Sequence[Route]) -> None:
         self.routes = tuple(routes)
 
+    def replace(self, routes: Sequence[Route]) -> None:
+        """Route by these rules from now on."""
+        self.routes = tuple(routes)
+
     def route(self, event: Event, topic: str) -> Route | None:
         """The first rule that takes this event, or None."""
         for route in self.routes:
             if route.when.takes(event, topic):
                 return route
         return None
+
+    def may_take(self, event: Event, topic: str) -> list[Route]:
+        """The rules that can be the first one to take this event, whatever their plugins will say."""
+        found: list[Route] = []
+        for route in self.routes:
+            if When.takes(route.when, event, topic):
+                found.append(route)
+                if not isinstance(route.when, WhenPlugin):
+                    break
+        return found
 
     def weight(self, topic: str) -> int:
         """The greatest weight of the routes that can take an event of this topic; 1 where none can."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from consumer.engine.engine import Engine
+    from consumer.intake.formats import Formats
     from consumer.judging import Judging
     from consumer.kafka.source import KafkaSource
     from consumer.metrics import Metrics
@@ -24,7 +25,9 @@ __all__ = ["holds", "status"]
 _BREAKERS = {0: "closed", 1: "half_open", 2: "open"}
 
 
-def holds(judging: Judging | None, engine: Engine | None, source: KafkaSource | None) -> list[dict[str, Any]]:
+def holds(
+    judging: Judging | None, engine: Engine | None, source: KafkaSource | None, formats: Formats | None
+) -> list[dict[str, Any]]:
     """All that is held and why: services or the account, single partitions, or everything for its dead letters."""
     found: list[dict[str, Any]] = []
     if judging is not None:
@@ -40,6 +43,8 @@ def holds(judging: Judging | None, engine: Engine | None, source: KafkaSource | 
             for one in judging.hold.standing()
         ]
         found += judging.budgets.holds()
+    if formats is not None:
+        found += formats.holds()
     if source is not None:
         found += [
             {"reason": "position", "partition": str(partition), "meaning": why}
@@ -60,6 +65,7 @@ def status(
     judging: Judging | None,
     engine: Engine | None,
     source: KafkaSource | None,
+    formats: Formats | None,
 ) -> dict[str, Any]:
     """Everything worth knowing. Times are in seconds since the epoch; parts that are not there yet are left empty."""
     return {
@@ -70,7 +76,7 @@ def status(
         "now": now,
         "in_flight": engine.in_flight if engine else 0,
         "oldest_unfinished_seconds": engine.oldest_unfinished_seconds if engine else 0.0,
-        "holds": holds(judging, engine, source),
+        "holds": holds(judging, engine, source, formats),
         "lanes": list(_lanes(engine, source)),
         "quotas": _quotas(judging, metrics),
         "breakers": {

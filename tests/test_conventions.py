@@ -15,13 +15,13 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 # A module may import from its own row and from those below it.
 LAYERS = (
     {"cli", "__main__"},
-    {"demo"},
+    {"demo", "rehearsal"},
     {"app", "status", "embedding", "estimate"},
-    {"judging"},
+    {"judging", "reloading"},
     {"building"},
     {"kafka", "moderation", "simulator", "intake", "admin", "callbacks", "tracing"},
     {"engine", "batching"},
-    {"settings", "quota", "policy", "routing", "metrics", "metrics_delivery", "metrics_money", "logs"},
+    {"settings", "quota", "policy", "routing", "metrics", "metrics_delivery", "metrics_money", "logs", "plugins"},
     {"event", "frozen", "meters", "metric", "record", "verdict", "errors", "clock", "runtime", "listening", "recent"},
 )
 # What is seen only for its words: settings know the names of services, and check the mapping they hold.

@@ -30,10 +30,14 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "run": _Entry("consumer.cli.run:command", "Read events, have them judged, write verdicts."),
     "check": _Entry("consumer.cli.check:command", "Say what a configuration does, and whether it can work."),
+    "test": _Entry("consumer.cli.test:command", "Try the cases that stand beside a configuration."),
+    "explain": _Entry("consumer.cli.explain:command", "Show one event's whole way, without paying."),
     "estimate": _Entry("consumer.cli.estimate:command", "Say what records would cost, without a call."),
     "dead-letters": _Entry("consumer.cli.dead_letters:command", "Look at what failed, and have it moderated again."),
     "simulate": _Entry("consumer.cli.simulate:command", "Be a moderation service on this machine."),
     "demo": _Entry("consumer.cli.demo:command", "See it all work: broker, service, events and a live view."),
+    "bench": _Entry("consumer.cli.bench:command", "Measure how fast this machine is with a configuration."),
+    "completion": _Entry("consumer.cli.completion:command", "Print what a shell needs to complete commands."),
 }
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it

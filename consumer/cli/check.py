@@ -65,11 +65,12 @@ def command(
 
 def _outline(settings: Settings) -> None:
     from consumer.building import routes
-    from consumer.cli.check_routes import condition, outlook
+    from consumer.cli.check_routes import outlook
+    from consumer.rehearsal.explaining import phrase
 
     _list(
         f"routes ({'configured' if settings.routes else 'built in'})",
-        ((route.name, f"{condition(route.when)} -> {', '.join(route.services)}") for route in routes(settings)),
+        ((route.name, f"{phrase(route.when)} -> {', '.join(route.services)}") for route in routes(settings)),
     )
     prospect = outlook(settings)
     _list("events", ((kind, ", ".join(names) or "no route") for kind, names in prospect.by_kind.items()))

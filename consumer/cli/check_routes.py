@@ -11,18 +11,18 @@ from consumer.errors import RecordError
 from consumer.event import Event, Image, Kind, Origin
 from consumer.moderation.preview import preview
 from consumer.moderation.protocol.services import resolve
-from consumer.routing import Router
+from consumer.routing import Router, WhenPlugin
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from consumer.moderation.protocol.services import Service
-    from consumer.routing import Route, When
+    from consumer.routing import Route
     from consumer.settings.models import Settings
 
 
-__all__ = ["Outlook", "condition", "outlook"]
+__all__ = ["Outlook", "outlook"]
 
 
 _TEXT = "some text"
@@ -38,23 +38,6 @@ class Outlook:
     notes: tuple[str, ...]
 
 
-def condition(when: When) -> str:
-    """What a route takes, in a few words."""
-    parts = [
-        f"{name} {' or '.join(sorted(words))}"
-        for name, words in (
-            ("kind", when.kinds),
-            ("origin", when.origins),
-            ("language", when.languages),
-            ("topic", when.topics),
-        )
-        if words
-    ]
-    for name, wanted in (("text", when.has_text), ("images", when.has_images)):
-        parts += [] if wanted is None else [f"with {name}" if wanted else f"without {name}"]
-    return ", ".join(parts) or "everything else"
-
-
 def outlook(settings: Settings) -> Outlook:
     """Route one event of every sort and see which way it goes, and whether anything in it would go unjudged."""
     router = Router(routes(settings))
@@ -65,18 +48,20 @@ def outlook(settings: Settings) -> Outlook:
     for kind in get_args(Kind):
         taken: dict[str, None] = {}
         for event, topic, words in _every_sort(kind, router, settings.kafka.topics):
-            route = router.route(event, topic)
-            if route is None:
+            takers = router.may_take(event, topic)
+            if not takers:
                 notes.append(f"no route takes {words}: dead letters")
-                continue
-            taken[route.name] = None
-            ways = [(route, words)]
-            if route.deadline_seconds is not None and route.on_deadline in named:
-                ways.append((named[route.on_deadline], f"late {words}"))
-            for one, which in ways:
-                reason = _unjudged(event, one, services)
-                if reason:
-                    notes.append(f"route {one.name} cannot judge {which} ({reason}): dead letters")
+            elif isinstance(takers[-1].when, WhenPlugin):
+                notes.append("no route takes an event that all plugins say no to: dead letters")
+            for route in takers:
+                taken[route.name] = None
+                ways = [(route, words)]
+                if route.deadline_seconds is not None and route.on_deadline in named:
+                    ways.append((named[route.on_deadline], f"late {words}"))
+                for one, which in ways:
+                    reason = _unjudged(event, one, services)
+                    if reason:
+                        notes.append(f"route {one.name} cannot judge {which} ({reason}): dead letters")
         by_kind[kind] = tuple(taken)
     used = {name for names in by_kind.values() for name in names}
     used |= {route.on_deadline for route in router.routes if route.name in used and route.deadline_seconds is not None}

@@ -6,11 +6,15 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from consumer.building import routes
-from consumer.errors import DecodeError, RecordError, RouteError
+from consumer.clock import SystemClock
+from consumer.errors import DecodeError, NothingToJudge, RecordError, RouteError
+from consumer.intake import Intake
 from consumer.intake.codec import decode
-from consumer.intake.mapping import Mapper
+from consumer.intake.formats import formats_of_json
+from consumer.metrics import Metrics
 from consumer.moderation.preview import preview
 from consumer.moderation.protocol.services import resolve
+from consumer.record import Partition, Record
 from consumer.routing import Router
 
 
@@ -46,20 +50,25 @@ def records(content: bytes) -> list[tuple[str, bytes]]:
 
 def samples(settings: Settings, content: bytes) -> Iterator[Sample]:
     """Take each record the way that it would go, as if it came from the first input topic."""
-    mapper = Mapper(settings.mapping)
+    formats = formats_of_json(settings.format, clock=SystemClock(), metrics=Metrics())
+    read = Intake(settings.mapping, formats=formats).event
     router = Router(routes(settings))
     services = resolve(settings.moderation.services)
     topic = settings.kafka.topics[0]
-    for name, record in records(content):
+    # What a plugin reads may have lines of its own.
+    plugged = settings.format.topics.get(topic, settings.format).plugin is not None
+    for number, (name, value) in enumerate([("record", content)] if plugged else records(content)):
         lines: list[str] = []
         try:
-            event = mapper.event(decode(record))
+            event = read(Record(Partition(topic, 0), number, -1, None, value))
             lines += _fields(event)
             route = router.route(event, topic)
             if route is None:
                 raise RouteError("no route takes it")
             lines.append(f"route: {route.name}")
             lines += [f"call: {_call(call)}" for call in preview(event, [services[one] for one in route.services])]
+        except NothingToJudge as skipped:
+            yield Sample(name, [f"skipped: {skipped}"])
         except RecordError as error:
             yield Sample(name, lines, error)
         else:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
+from pathlib import Path
 
 import click
 
 
-__all__ = ["command"]
+__all__ = ["CONFIG", "EVENT", "command"]
+
+
+CONFIG = Path("config/minimal.yaml")
+EVENT = '{"id": "m-1", "text": "buy cocaine here"}'
 
 
 @click.command(short_help="see it all work on this machine")
@@ -54,4 +60,14 @@ def command(*, seconds: float, forever: bool, rate: float, seed: int, plain: boo
     options = Options(seconds=None if forever else seconds, rate=rate, seed=seed, plain=plain)
     calm_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(show(options, Console()))
+        code = runner.run(show(options, Console()))
+    if CONFIG.is_file():
+        click.echo("\nNow an event of your own, judged by the same simulator:\n")
+        click.echo(f"  {_program()} explain {CONFIG} '{EVENT}' --verdict\n")
+    return code
+
+
+def _program() -> str:
+    """How this program is called from here: by its script, which stands beside the interpreter."""
+    script = Path(sys.executable).with_name("moderation-consumer")
+    return os.path.relpath(script) if script.is_file() and Path(sys.prefix) != Path(sys.base_prefix) else script.name

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
-import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
 from consumer.cli.dead_letters_shared import moment, run_quietly
+from consumer.cli.progress import progress
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from consumer.estimate.replay import Pace
     from consumer.estimate.result import Estimate
 
 
 __all__ = ["command"]
-
-
-_CREDENTIALS = "MODERATION__MODERATION__CREDENTIALS__"
-# Nothing is signed for anybody and nobody reports anything: what stands for these secrets is of no importance.
-_INVENTED = {
-    f"{_CREDENTIALS}PROVIDER": "static",
-    f"{_CREDENTIALS}ACCESS_KEY_ID": "none",
-    f"{_CREDENTIALS}ACCESS_KEY_SECRET": "none",
-    "MODERATION__CALLBACKS__SECRET": "no secret at all",
-}
-_KAFKA_PASSWORD = "MODERATION__KAFKA__SECURITY__SASL_PASSWORD"  # noqa: S105  # the name of one
 
 
 class _Unreadable(click.ClickException):
@@ -104,6 +90,7 @@ def command(
       moderation-consumer estimate config.yaml --file records.jsonl.gz --svg cost.svg
     """  # noqa: D301  # the \b is click's sign to leave the lines below it as they are
     from consumer import logs
+    from consumer.cli.invented import without_secrets
     from consumer.estimate import gathering
     from consumer.estimate.corpus import Corpus
     from consumer.estimate.estimating import estimate
@@ -115,7 +102,7 @@ def command(
         raise click.UsageError("--envelope says how the lines of a --file are to be read")
     if sample == 0:
         raise click.UsageError("--sample takes a part of the records, such as 5%")
-    settings = load(config, _environment(os.environ, kafka=file is None)).settings
+    settings = load(config, without_secrets(os.environ, kafka=file is None)).settings
     if replicas is not None and settings.kafka.scale != "share":
         raise click.UsageError("--replicas is for kafka.scale: share; else one works, however many there are")
     logs.configure(level="error", form="console")
@@ -123,7 +110,7 @@ def command(
         try:
             asked = gathering.Asked(since, until, sample, random.randrange(10**6) if seed is None else seed, pace)
             if file is None:
-                gathered = run_quietly(gathering.from_topics(settings, corpus, asked, progress=_progress))
+                gathered = run_quietly(gathering.from_topics(settings, corpus, asked, progress=progress))
             else:
                 gathered = gathering.from_file(
                     file,
@@ -132,7 +119,7 @@ def command(
                     asked,
                     topic=settings.kafka.topics[0],
                     envelope=envelope,
-                    progress=_progress,
+                    progress=progress,
                 )
             about = gathering.about(gathered, settings, asked, replicas=replicas or 1, risk=risk)
         except ValueError as error:
@@ -140,24 +127,8 @@ def command(
         except FileError as error:
             raise _Unreadable(str(error)) from error
         calm_collector()
-        found = estimate(gathered.records, about, settings, savings=savings, progress=_progress)
+        found = estimate(gathered.records, about, settings, savings=savings, progress=progress)
     _show(found, as_json=as_json, svg=svg)
-
-
-def _environment(environ: Mapping[str, str], *, kafka: bool) -> dict[str, str]:
-    """The environment with something in the place of each secret that nothing here needs."""
-    kept = {name: value for name, value in environ.items() if not name.startswith(_CREDENTIALS)}
-    return {**kept, **_INVENTED} if kafka else {**kept, **_INVENTED, _KAFKA_PASSWORD: "none"}
-
-
-@contextlib.contextmanager
-def _progress(label: str, size: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty() or not size:
-        yield lambda _: None
-        return
-    with click.progressbar(length=size, label=label.ljust(14), file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _show(estimate: Estimate, *, as_json: bool, svg: str | None) -> None:

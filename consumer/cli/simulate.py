@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+class _Unavailable(click.ClickException):
+    """The address cannot be had."""
+
+    exit_code = os.EX_UNAVAILABLE
+
+
 @click.command(short_help="a Content Moderation 2.0 on this machine")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8099, type=click.IntRange(0, 65535), metavar="N", help="0 takes any.  [default: 8099]")
-@click.option("--latency-ms", default="60~0.3", show_default=True, help="50, 20-80, or 60~0.3 (log-normal).")
-@click.option("--task-ms", default="1000~0.3", show_default=True, help="From a task's submission to its result.")
+@click.option("--latency-ms", default="60~0.3", metavar="MS", help="50, 20-80, or log-normal.  [default: 60~0.3]")
+@click.option("--task-ms", default="1000~0.3", metavar="MS", help="Of a task's result.  [default: 1000~0.3]")
 @click.option("--task-polls", default=0, type=click.IntRange(min=0), metavar="N", help="Answer so many with 280 first.")
 @click.option("--quota", "quotas", multiple=True, metavar="CLASS=N", help="Calls a second of a class; 0 for no limit.")
 @click.option("--access-key-id", default="testid", show_default=True, help="The AccessKey it knows.")
@@ -36,7 +43,7 @@ __all__ = ["command"]
 @click.option(
     "--dialect", default="sdk", type=click.Choice(["sdk", "seed", "table"]), help="Spelling of answers.  [default: sdk]"
 )
-@click.option("--seed", default=0, show_default=True, help="Of the dice for faults and latency.")
+@click.option("--seed", default=0, metavar="N", help="Of the dice for faults and latency.  [default: 0]")
 @click.option("--fault", "faults", multiple=True, help="Something that goes wrong.")
 def command(
     *,
@@ -130,7 +137,7 @@ async def _serve(settings: SimulatorSettings) -> None:
         await simulator.start()
     except OSError as problem:
         address = f"{settings.host}:{settings.port}"
-        raise click.ClickException(f"cannot listen on {address}: {problem.strerror}") from problem
+        raise _Unavailable(f"cannot listen on {address}: {problem.strerror}") from problem
     try:
         click.echo(_greeting(simulator.url, settings))
         await stop.wait()

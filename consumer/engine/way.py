@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from consumer.engine.letters import dead_letter, shortened
-from consumer.errors import LaneClosed, RecordError, RouteError
+from consumer.errors import LaneClosed, NothingToJudge, NotYet, RecordError, RouteError
 from consumer.record import OutRecord
 from consumer.verdict import Verdict
 
@@ -31,9 +31,15 @@ __all__ = ["Outcome", "Way"]
 
 _log = structlog.get_logger(__name__)
 
+# What stands in the outcome of a record that is skipped.
+_NOTHING = OutRecord("", None, b"")
+
 
 class Outcome:
-    """What became of a record: what is to be written, and what to count once it is."""
+    """What became of a record: what is to be written, and what to count once it is.
+
+    Without a verdict and an error, the record had nothing to judge, and nothing is written.
+    """
 
     __slots__ = ("error", "out", "route", "trace", "verdict")
 
@@ -69,6 +75,10 @@ class Way:
         self._dead_letters = dead_letters
         self._clock = clock
 
+    def decide_by(self, policy: Policy) -> None:
+        """Have every verdict that is not made yet decided by this policy."""
+        self._policy = policy
+
     async def walk(self, work: Work) -> Outcome:
         """Take one record to what is to be written for it.
 
@@ -80,14 +90,17 @@ class Way:
         record = work.record
         route_name = ""
         try:
-            event = self._intake(record)
+            try:
+                event = self._intake(record)
+            except NotYet as not_yet:
+                event = await self._read_later(record, not_yet)
             route = self._router.route(event, record.partition.topic)
             if route is None:
                 raise RouteError(f"no route takes an event of kind {event.kind!r} and origin {event.origin!r}")  # noqa: TRY301  # the one place that makes dead letters
             route_name = route.name
             judgement = await self._judge.judge(event, route, work)
             route_name = judgement.route or route.name
-            action = self._policy.action(judgement)
+            action, judgement = self._policy.decide(judgement, event)
             verdict = Verdict(
                 event_id=event.id,
                 kind=event.kind,
@@ -103,6 +116,8 @@ class Way:
             return self.refuse(work, error, route_name)
         except LaneClosed:
             raise
+        except NothingToJudge:
+            return Outcome(_NOTHING)
         except Exception as error:  # noqa: BLE001  # a bug met by one record must not stop all others; it is kept, with the reason
             where = traceback.extract_tb(error.__traceback__)[-1]
             name = type(error).__name__
@@ -110,6 +125,15 @@ class Way:
             _log.error("unexpected_error", record=str(record), error=name, file=where.filename, line=where.lineno)
             return self.refuse(work, RecordError(f"unexpected {name}", code="unexpected"), route_name)
         return Outcome(out, route=route_name, verdict=verdict)
+
+    async def _read_later(self, record: Record, not_yet: NotYet) -> Event:
+        """Read a record once all is there that it needs; see `NotYet`."""
+        while True:
+            await not_yet.ready()
+            try:
+                return self._intake(record)
+            except NotYet as more:
+                not_yet = more
 
     def condemn(self, work: Work) -> Outcome:
         """The dead letter of a record that has killed the process again and again."""

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from consumer.building import limits
+from consumer.clock import SystemClock
 from consumer.estimate.corpus import Block
 from consumer.estimate.estimating import Records
 from consumer.estimate.reading import FileError, read_file
 from consumer.estimate.result import About
 from consumer.estimate.sampling import Sample, cut
 from consumer.estimate.topics import read_topics
+from consumer.intake.formats import formats_for
+from consumer.metrics import Metrics
 
 
 if TYPE_CHECKING:
@@ -119,7 +122,7 @@ async def from_topics(
     """Gather the records of the configured topics; see `read_topics`. When cancelled it ends at once.
 
     Raises:
-        StartError: the brokers cannot be reached, refuse us, or a topic is missing.
+        StartError: the brokers cannot be reached, refuse us, or a topic is missing; or a library is.
         Stuck: the brokers give nothing.
         FileError: there is no record in them.
         ValueError: the sample is too small.
@@ -133,6 +136,7 @@ async def from_topics(
         share=asked.share,
         seed=asked.seed,
         progress=progress,
+        formats=formats_for(settings.format, clock=SystemClock(), metrics=Metrics()),
     )
     corpus.close()
     if not len(corpus):

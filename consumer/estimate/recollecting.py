@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from consumer.building import routes
-from consumer.errors import RecordError
+from consumer.clock import SystemClock
+from consumer.errors import NothingToJudge, RecordError
 from consumer.estimate.replicas import divided
 from consumer.intake import Intake
+from consumer.intake.formats import formats_of_json
+from consumer.metrics import Metrics
 from consumer.moderation.judge import beside_tasks
 from consumer.moderation.protocol.requests import Call, calls
 from consumer.moderation.protocol.services import resolve
@@ -104,14 +107,15 @@ class _Needed:
     """Which calls an event takes beside tasks, as far as another event may need the same."""
 
     def __init__(self, settings: Settings) -> None:
-        self._event = Intake(settings.mapping).event
+        formats = formats_of_json(settings.format, clock=SystemClock(), metrics=Metrics())
+        self._event = Intake(settings.mapping, formats=formats).event
         self._router = Router(routes(settings))
         self._services = resolve(settings.moderation.services)
 
     def by(self, record: Given) -> Iterator[Call]:
         if record.value is None:
             return
-        with suppress(RecordError):
+        with suppress(RecordError, NothingToJudge):
             event = self._event(record)
             route = self._router.route(event, record.partition.topic)
             if route is not None:

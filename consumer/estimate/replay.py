@@ -19,6 +19,7 @@ from consumer.estimate.replicas import divided
 from consumer.estimate.service import ImaginedService
 from consumer.estimate.virtual import VirtualClock, run
 from consumer.intake import Intake
+from consumer.intake.formats import formats_of_json
 from consumer.judging import Judging
 from consumer.metrics import Metrics
 from consumer.routing import Router
@@ -181,7 +182,9 @@ def _engine(settings: Settings, feed: Feed, judging: Judging, book: Book, metric
         guarantee=AtLeast(Nowhere(), Nowhere()),
         way=BookedWay(
             book,
-            intake=Intake(settings.mapping).event,
+            intake=Intake(
+                settings.mapping, formats=formats_of_json(settings.format, clock=clock, metrics=metrics)
+            ).event,
             router=router,
             judge=judging.judge,
             policy=policy(settings),

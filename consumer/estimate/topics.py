@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from consumer.estimate.corpus import Corpus
+    from consumer.intake.formats import Formats
     from consumer.kafka.ranges import Ranges
     from consumer.settings.models import Kafka
 
@@ -45,6 +46,7 @@ async def read_topics(
     share: float | None,
     seed: int,
     progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
+    formats: Formats | None = None,
 ) -> Found:
     """Add what the topics hold to a corpus, without joining a group. When cancelled it ends at once.
 
@@ -56,6 +58,7 @@ async def read_topics(
         share: How much of it a sample has; None for all. A block of it is the same part of each partition's offsets.
         seed: What the sample is chosen by.
         progress: Shows how much is done of how many records.
+        formats: Turns records into JSON, where they are anything else; it waits for as long as a registry is away.
 
     Raises:
         StartError: the brokers cannot be reached, refuse us, or a topic is missing.
@@ -67,7 +70,7 @@ async def read_topics(
         offsets = sum(stop - start for start, stop in ranges.values())
         if not offsets or share is None:
             with progress("reading", offsets) as tell:
-                await _read(reader, ranges, corpus, tell)
+                await _read(reader, ranges, corpus, tell, formats)
             return Found([Block.whole(len(corpus))], len(corpus))
         runs, taken = chosen(offsets, share, seed)
         before, around = BEFORE / offsets, AROUND / offsets
@@ -78,7 +81,7 @@ async def read_topics(
                 first, last = run / runs, (run + 1) / runs
                 at = [len(corpus)]
                 for begin, end in pairwise((first - around - before, first - around, first, last, last + around)):
-                    await _read(reader, _part(ranges, begin, end), corpus, tell)
+                    await _read(reader, _part(ranges, begin, end), corpus, tell, formats)
                     at.append(len(corpus))
                 counted += sum(stop - start for start, stop in _part(ranges, first, last).values())
                 blocks.append(Block(*at))
@@ -87,11 +90,13 @@ async def read_topics(
     return Found(blocks, round(offsets * records / counted), Sample(share, seed, len(blocks), records))
 
 
-async def _read(reader: RangeReader, ranges: Ranges, corpus: Corpus, tell: Callable[[int], None]) -> None:
+async def _read(
+    reader: RangeReader, ranges: Ranges, corpus: Corpus, tell: Callable[[int], None], formats: Formats | None
+) -> None:
     told = len(corpus)
     async with aclosing(reader.records(ranges)) as records:
         async for record in records:
-            corpus.add(record)
+            corpus.add(record if formats is None else await formats.in_json(record))
             if len(corpus) - told >= _TELL_EVERY:
                 tell(len(corpus) - told)
                 told = len(corpus)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 
-__all__ = ["a_value"]
+__all__ = ["LeftOut", "a_value"]
+
+
+class LeftOut(dict[str, str]):
+    """Stands in a document for a value that its writer has left out, though it is not empty."""
+
+    def __init__(self) -> None:
+        super().__init__(left_out="unchanged")
 
 
 def a_value(found: object) -> str:
@@ -18,4 +25,6 @@ def a_value(found: object) -> str:
         return "a number with a fraction or of more than 64 bits"
     if isinstance(found, str):
         return "a string"
+    if isinstance(found, LeftOut):
+        return "a value that the database left out, since it has not changed,"
     return "a list" if isinstance(found, list) else "an object"

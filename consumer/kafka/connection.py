@@ -19,7 +19,6 @@ from aiokafka.errors import (
     KafkaError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
-    UnsupportedCodecError,
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
 )
@@ -88,7 +87,6 @@ REMEDIES = {
     InvalidGroupIdError: "correct kafka.group_id",
     InvalidSessionTimeoutError: "keep kafka.session_timeout_seconds within the brokers' group.min.session.timeout.ms "
     "and group.max.session.timeout.ms",
-    UnsupportedCodecError: "the topic holds records compressed by lz4, snappy or zstd: install cramjam",
     UnsupportedVersionError: "run brokers of version 2.5 or later",
 }
 HOPELESS = tuple(REMEDIES)

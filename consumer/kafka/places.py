@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
+from aiokafka.errors import UnsupportedCodecError
 
 
 if TYPE_CHECKING:
@@ -57,7 +58,14 @@ class Places:
         )
 
     def unreadable(self, partition: Partition, position: int, error: Exception) -> None:
-        """Hold a partition of which the next records are damaged."""
+        """Hold a partition of which the next records are damaged, or compressed by what is not installed here."""
+        if isinstance(error, UnsupportedCodecError):
+            self._hold(
+                partition,
+                f"{partition} cannot be read from {position} on: {error}. Its records are compressed by snappy, lz4 or "
+                "zstd: pip install 'moderation-consumer[formats]', and start again",
+            )
+            return
         self._hold(
             partition,
             f"{partition} cannot be read from {position} on: {error!r}. Have the disks of its brokers looked at; if "

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.codec import has_zstd
 from aiokafka.errors import (
     BrokerResponseError,
     ConcurrentTransactions,
@@ -20,6 +21,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import DefaultPartitioner, murmur2
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from consumer.errors import StartError
 from consumer.kafka.connection import AFTERMATH_SECONDS, close_within, connect, record_size_limits, require_topics
 
 
@@ -101,7 +103,15 @@ def new_producer(
         compression: How batches are compressed; `none` for not at all.
         linger_ms: How long a batch waits for more records.
         more: Further options of aiokafka's producer.
+
+    Raises:
+        StartError: the library that compresses so is not installed.
     """
+    if compression not in {"none", "gzip"} and not has_zstd():
+        raise StartError(
+            f"output.compression {compression} needs a library that is not installed: cramjam",
+            "pip install 'moderation-consumer[formats]', or set output.compression to gzip",
+        )
     return AIOKafkaProducer(
         **options,
         acks="all",

@@ -10,7 +10,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka import TopicPartition
-from aiokafka.errors import CorruptRecordException, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    UnsupportedCodecError,
+)
 
 from consumer.kafka.list_offsets import LATEST, list_offsets
 from consumer.record import Partition, Record
@@ -26,7 +32,18 @@ __all__ = ["Reader", "Watcher"]
 
 
 # What a batch raises that is not what it should be, over and over: gzip's own errors are among them.
-UNREADABLE = (CorruptRecordException, EOFError, OSError, ValueError, zlib.error)
+UNREADABLE: tuple[type[Exception], ...] = (
+    CorruptRecordException,
+    EOFError,
+    OSError,
+    UnsupportedCodecError,
+    ValueError,
+    zlib.error,
+)
+with contextlib.suppress(ImportError):
+    import cramjam
+
+    UNREADABLE += (cramjam.DecompressionError,)
 
 # How often a batch may be fetched anew, in case it was damaged on the way.
 ATTEMPTS = 3

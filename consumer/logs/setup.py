@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from consumer.logs.repeats import Quiet
 
 
-__all__ = ["Logging", "configure"]
+__all__ = ["Logging", "configure", "set_level"]
 
 
 # Their information is ours to give, in our own words; what remains is worth reading. Below these levels some of them
@@ -113,9 +113,7 @@ def configure(*, level: str, form: Literal["console", "json"]) -> Logging:
     handler.addFilter(Foreign())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for name, least in _LEAST.items():
-        logging.getLogger(name).setLevel(max(least, root.level))
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -127,6 +125,14 @@ def configure(*, level: str, form: Literal["console", "json"]) -> Logging:
         cache_logger_on_first_use=True,
     )
     return Logging(repeats)
+
+
+def set_level(level: str) -> None:
+    """Log nothing less severe than this from now on."""
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    for name, least in _LEAST.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
 
 
 def _quiet(over: Quiet) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consumer.errors import LaneClosed
 from consumer.verdict import Judgement, RiskLevel
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from consumer.clock import Clock
     from consumer.engine.ports import Claim, Judge
@@ -58,15 +58,20 @@ class Timely:
         submitted: Callable[[Route, Record], bool] = lambda _route, _record: False,
     ) -> None:
         self._judge = judge
-        self._others = {route.name: route for route in routes if route.deadline_seconds is None}
-        for route in routes:
-            if route.deadline_seconds is not None and route.on_deadline not in {_REVIEW, *self._others}:
-                raise ValueError(f"there is no route {route.on_deadline} without a deadline, as {route.name} needs it")
+        self._others = _others(routes)
         self._clock = clock
         self._late = metrics.counter("late_events")
         self._submitted = submitted
 
-    async def judge(self, event: Event, route: Route, claim: Claim) -> Judgement:
+    def replace(self, routes: Sequence[Route]) -> None:
+        """Know these routes from now on; events under way go on by those that they began with.
+
+        Raises:
+            ValueError: a route's `on_deadline` names no route, or one that has a deadline of its own.
+        """
+        self._others = _others(routes)
+
+    def judge(self, event: Event, route: Route, claim: Claim) -> Coroutine[Any, Any, Judgement]:
         """Judge one event by the services of its route, or another way where it is too late for that.
 
         The judgement names the route it goes by where that is another one. When cancelled it abandons its request.
@@ -76,8 +81,12 @@ class Timely:
             LaneClosed: the claim was lost before a request could be started.
         """
         if route.deadline_seconds is None:
-            return await self._judge.judge(event, route, claim)
-        left = route.deadline_seconds - self._age_seconds(claim.record)
+            return self._judge.judge(event, route, claim)
+        return self._in_time(event, route, claim, route.deadline_seconds)
+
+    async def _in_time(self, event: Event, route: Route, claim: Claim, deadline_seconds: float) -> Judgement:
+        others = self._others
+        left = deadline_seconds - self._age_seconds(claim.record)
         if left > 0:
             stake = _Timed(claim, self._clock, left)
             try:
@@ -93,12 +102,12 @@ class Timely:
                 stake.timer = None
         if self._submitted(route, claim.record):
             return await self._judge.judge(event, route, claim)
-        return await self._otherwise(event, route, claim)
+        return await self._otherwise(event, route, claim, others)
 
-    async def _otherwise(self, event: Event, route: Route, claim: Claim) -> Judgement:
+    async def _otherwise(self, event: Event, route: Route, claim: Claim, others: Mapping[str, Route]) -> Judgement:
         self._late.labels(route.name, route.on_deadline).inc()
         if route.on_deadline != _REVIEW:
-            other = self._others[route.on_deadline]
+            other = others[route.on_deadline]
             return replace(await self._judge.judge(event, other, claim), route=other.name)
         age = self._age_seconds(claim.record)
         reason = f"route {route.name}: {age:.1f} s old before it was sent; its deadline is {route.deadline_seconds:g} s"
@@ -106,6 +115,15 @@ class Timely:
 
     def _age_seconds(self, record: Record) -> float:
         return 0.0 if record.timestamp < 0 else max(0.0, self._clock.now() - record.timestamp / 1000)
+
+
+def _others(routes: Sequence[Route]) -> Mapping[str, Route]:
+    """The routes without a deadline, by name."""
+    others = {route.name: route for route in routes if route.deadline_seconds is None}
+    for route in routes:
+        if route.deadline_seconds is not None and route.on_deadline not in {_REVIEW, *others}:
+            raise ValueError(f"there is no route {route.on_deadline} without a deadline, as {route.name} needs it")
+    return others
 
 
 class _Timed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.settings.loaded import Loaded, Value, values
-from consumer.settings.loader import KafkaSettings, load, load_embedded, load_kafka
+from consumer.settings.loader import KafkaSettings, load, load_embedded, load_kafka, sources
 from consumer.settings.models import EmbeddedSettings, Settings
 
 
@@ -16,5 +16,6 @@ __all__ = [
     "load",
     "load_embedded",
     "load_kafka",
+    "sources",
     "values",
 ]

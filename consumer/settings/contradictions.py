@@ -4,71 +4,50 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from consumer.errors import SettingsError
-from consumer.settings.nodes import DEFAULT, Path, Place, Problem, dotted
+from consumer.settings.contradictions_routes import CHECKS as ROUTES
+from consumer.settings.nodes import Path, Place, Problem, dotted
+from consumer.settings.places import Places
 from consumer.settings.words import meant
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from consumer.plugins.calling import Kind
+    from consumer.settings.formats import Format, TopicFormat
     from consumer.settings.models import Settings
 
 
 __all__ = ["contradictions"]
 
 
-class _Places:
-    """Says where a contradiction is to be mended, and where the other value comes from."""
-
-    def __init__(self, places: Mapping[Path, Place], root: Place) -> None:
-        self._places = places
-        self._root = root
-
-    def given(self, path: Path) -> bool:
-        """Whether a source gives this key."""
-        return self._places.get(path, DEFAULT) != DEFAULT
-
-    def problem(self, keys: tuple[Path, ...], text: str) -> Problem:
-        """A problem of the first of `keys`, at the first of them that is given, else where their section begins."""
-        for path in keys:
-            if self.given(path):
-                return Problem(self._places[path], keys[0], text)
-        parents = (keys[0][:end] for end in range(len(keys[0]), 0, -1))
-        return Problem(next((self._places[p] for p in parents if self.given(p)), self._root), keys[0], text)
-
-    def locate(self, line: str) -> Problem:
-        """A part's own line, `section.key: what is wrong`, as a problem with its place."""
-        key, _, text = line.partition(": ")
-        path = next((path for path in self._places if dotted(path) == key), tuple(key.split(".")))
-        return self.problem((path,), text)
-
-    def of(self, path: Path) -> str:
-        """A key and its place, for the middle of a sentence."""
-        place = self._places.get(path, DEFAULT)
-        return f"{dotted(path)} ({place})"
+_SECRET_CHARACTERS = 16
+_TOPICS: Path = ("kafka", "topics")
 
 
 def contradictions(settings: Settings, places: Mapping[Path, Place], root: Place) -> Iterator[Problem]:
     """All contradictions in what could be read; one that would need a faulty value is not looked for."""
-    where = _Places(places, root)
+    where = Places(places, root)
     for check in _CHECKS:
         with suppress(AttributeError):
             yield from check(settings, where)
 
 
-def _parts(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _parts(settings: Settings, where: Places) -> Iterator[Problem]:
     """What the parts that use a section say of it: they know regions, services and expressions, we know the lines."""
     from consumer.intake.mapping import Mapper  # noqa: PLC0415  # it brings JMESPath, which only loading needs
-    from consumer.moderation.protocol.endpoints import endpoint_for  # noqa: PLC0415  # the part stands beside us, not below us
+    from consumer.moderation.protocol.billing import price_list  # noqa: PLC0415  # the part stands beside us, not below us
+    from consumer.moderation.protocol.endpoints import endpoint_for, fallback_for  # noqa: PLC0415  # the same
     from consumer.moderation.protocol.services import resolve  # noqa: PLC0415  # the same
 
     trials: tuple[Callable[[], object], ...] = (
         lambda: Mapper(settings.mapping),
         lambda: endpoint_for(settings.moderation.region, settings.moderation.network, settings.moderation.endpoint),
+        lambda: fallback_for(settings.moderation.fallback_endpoint),
         lambda: resolve(settings.moderation.services),
+        lambda: price_list(settings.moderation.prices),
     )
     for trial in trials:
         try:
@@ -78,7 +57,86 @@ def _parts(settings: Settings, where: _Places) -> Iterator[Problem]:
             yield from map(where.locate, error.problems)
 
 
-def _heartbeat(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _plugins(settings: Settings, where: Places) -> Iterator[Problem]:
+    """Functions of the user's own that cannot be used: they are imported here, where their lines are known."""
+    for kind, setting, section in _of_plugins(settings):
+        name: str | None = getattr(section, "plugin", None)
+        if name is not None:
+            from consumer.plugins.loading import load  # noqa: PLC0415  # who has no plugins need not wait for it
+
+            try:
+                load(kind, name, setting)
+            except SettingsError as error:
+                yield from map(where.locate, error.problems)
+
+
+def _of_plugins(settings: Settings) -> Iterator[tuple[Kind, str, object]]:
+    """Every section that may name a plugin, with the key that does; what is faulty may be missing anywhere."""
+    yield "mapping", "mapping.plugin", getattr(settings, "mapping", None)
+    for index, route in enumerate(getattr(settings, "routes", ())):
+        yield "rule", f"routes[{index}].when.plugin", getattr(route, "when", None)
+    yield "policy", "policy.plugin", getattr(settings, "policy", None)
+    for path, section in _formats(settings):
+        yield "codec", f"{dotted(path)}.plugin", section
+
+
+def _formats(settings: Settings) -> Iterator[tuple[Path, Format | TopicFormat]]:
+    """Every section that says how records are written, with its path."""
+    yield ("format",), settings.format
+    for topic, section in settings.format.topics.items():
+        yield ("format", "topics", topic), section
+
+
+def _encodings(settings: Settings, where: Places) -> Iterator[Problem]:
+    registry, url = settings.format.schema_registry, ("format", "schema_registry", "url")
+    with_schema: Path | None = None
+    for path, section in _formats(settings):
+        encoding = (*path, "encoding")
+        if section.plugin is not None and where.given(encoding):
+            yield where.problem(
+                ((*path, "plugin"),), f"set beside {where.of(encoding)}; values are read by one of them"
+            )
+        elif section.encoding in {"avro", "protobuf"}:
+            with_schema = with_schema or encoding
+            if registry.url is None:
+                yield where.problem(
+                    (url, encoding), f"not set, but needed with {where.of(encoding)}, {section.encoding}"
+                )
+                return
+    if registry.url is not None and with_schema is None:
+        yield where.problem((url,), "set, but nothing is asked of it: no encoding is avro or protobuf")
+
+
+def _envelopes(settings: Settings, where: Places) -> Iterator[Problem]:
+    operations = ("format", "operations")
+    if where.given(operations) and all(section.envelope != "debezium" for _, section in _formats(settings)):
+        yield where.problem((operations,), "set, but no envelope is debezium, so no record has an operation")
+
+
+def _format_topics(settings: Settings, where: Places) -> Iterator[Problem]:
+    for topic in settings.format.topics:
+        if topic not in settings.kafka.topics:
+            near = meant(topic, settings.kafka.topics)
+            yield where.problem(
+                (("format", "topics", topic),),
+                f"no such topic is read: it is not in {where.of(('kafka', 'topics'))}{near}",
+            )
+
+
+def _registry(settings: Settings, where: Places) -> Iterator[Problem]:
+    registry, at = settings.format.schema_registry, ("format", "schema_registry")
+    user, password, token, ca = ((*at, name) for name in ("username", "password", "token", "ca_file"))
+    if registry.token is not None and registry.username is not None:
+        yield where.problem((token, user), f"set beside {where.of(user)}; a registry is told one of them")
+    if registry.username is not None and registry.password is None:
+        yield where.problem((password, user), f"not set, but {where.of(user)} is; one needs the other")
+    if registry.password is not None and registry.username is None:
+        yield where.problem((user, password), f"not set, but {where.of(password)} is; one needs the other")
+    if registry.ca_file is not None and (registry.url or "").startswith("http:"):
+        yield where.problem((ca,), f"set, but {where.of((*at, 'url'))} is no https address, so it is never used")
+
+
+def _heartbeat(settings: Settings, where: Places) -> Iterator[Problem]:
     beat, session = ("kafka", "heartbeat_interval_seconds"), ("kafka", "session_timeout_seconds")
     kafka = settings.kafka
     most = kafka.session_timeout_seconds / 3
@@ -90,7 +148,7 @@ def _heartbeat(settings: Settings, where: _Places) -> Iterator[Problem]:
         )
 
 
-def _authentication(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _authentication(settings: Settings, where: Places) -> Iterator[Problem]:
     at = ("kafka", "security")
     security = settings.kafka.security
     if not security.protocol.startswith("SASL_"):
@@ -117,7 +175,20 @@ def _authentication(settings: Settings, where: _Places) -> Iterator[Problem]:
             yield where.problem(((*at, name), decides), f"not set, but needed with {where.of(decides)}, {found}")
 
 
-def _certificate(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _not_authenticated(settings: Settings, where: Places) -> Iterator[Problem]:
+    """Whom to authenticate as is said, but the protocol authenticates nobody: most likely it was forgotten."""
+    at, protocol = ("kafka", "security"), settings.kafka.security.protocol
+    if protocol.startswith("SASL_"):
+        return
+    for name in ("sasl_mechanism", "sasl_username", "oauth_token_file", "oauth_token_endpoint"):
+        if where.given((*at, name)) and getattr(settings.kafka.security, name) is not None:
+            right = "SASL_SSL" if protocol == "SSL" else "SASL_SSL or SASL_PLAINTEXT"
+            text = f"set, but {where.of((*at, 'protocol'))} is {protocol}, which authenticates nobody; expected {right}"
+            yield where.problem(((*at, name),), text)
+            return
+
+
+def _certificate(settings: Settings, where: Places) -> Iterator[Problem]:
     security = settings.kafka.security
     certificate, key = ("kafka", "security", "certificate_file"), ("kafka", "security", "key_file")
     if security.certificate_file is not None and security.key_file is None:
@@ -126,7 +197,7 @@ def _certificate(settings: Settings, where: _Places) -> Iterator[Problem]:
         yield where.problem((certificate, key), f"not set, but {where.of(key)} is; one needs the other")
 
 
-def _retry(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _retry(settings: Settings, where: Places) -> Iterator[Problem]:
     retry = settings.moderation.retry
     base, longest = ("moderation", "retry", "base_seconds"), ("moderation", "retry", "max_seconds")
     if retry.base_seconds > retry.max_seconds:
@@ -135,7 +206,7 @@ def _retry(settings: Settings, where: _Places) -> Iterator[Problem]:
         )
 
 
-def _timeouts(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _timeouts(settings: Settings, where: Places) -> Iterator[Problem]:
     timeouts = settings.moderation.timeouts
     total, connect = ("moderation", "timeouts", "total_seconds"), ("moderation", "timeouts", "connect_seconds")
     if timeouts.total_seconds < timeouts.connect_seconds:
@@ -144,7 +215,7 @@ def _timeouts(settings: Settings, where: _Places) -> Iterator[Problem]:
         )
 
 
-def _sts(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _sts(settings: Settings, where: Places) -> Iterator[Problem]:
     from consumer.moderation.protocol.endpoints import Endpoint  # noqa: PLC0415  # the part stands beside us, not below us
 
     given = settings.moderation.credentials.sts_endpoint
@@ -154,7 +225,7 @@ def _sts(settings: Settings, where: _Places) -> Iterator[Problem]:
         yield where.problem((("moderation", "credentials", "sts_endpoint"),), str(error))
 
 
-def _loops(settings: Settings, where: _Places) -> Iterator[Problem]:
+def _loops(settings: Settings, where: Places) -> Iterator[Problem]:
     outputs: dict[Path, str] = {("output", "topic"): settings.output.topic}
     outputs |= {("output", "topics", action): topic for action, topic in settings.output.topics.items()}
     outputs[("output", "dead_letters")] = settings.output.dead_letters
@@ -166,103 +237,69 @@ def _loops(settings: Settings, where: _Places) -> Iterator[Problem]:
             )
 
 
-def _route_names(settings: Settings, where: _Places) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    for index, route in enumerate(settings.routes):
-        before = first.setdefault(route.name, index)
-        if before != index:
-            yield where.problem(
-                (("routes", index, "name"),), f"'{route.name}' is also the name of {where.of(('routes', before))}"
+def _one_topic_for_two(settings: Settings, where: Places) -> Iterator[Problem]:
+    """Topics that are written for two purposes: whoever reads one would meet the other."""
+    verdicts: dict[str, Path] = {settings.output.topic: ("output", "topic")}
+    verdicts |= {topic: ("output", "topics", action) for action, topic in settings.output.topics.items()}
+    letters, state = ("output", "dead_letters"), ("state", "topic")
+    if settings.output.dead_letters in verdicts:
+        other = verdicts[settings.output.dead_letters]
+        yield where.problem(
+            (letters, other), f"{settings.output.dead_letters} is also {where.of(other)}; give it its own"
+        )
+    own = settings.state.topic or f"{settings.kafka.group_id}.state"
+    others = {**verdicts, settings.output.dead_letters: letters, **dict.fromkeys(settings.kafka.topics, _TOPICS)}
+    if own in others:
+        keys = (state, others[own])
+        yield where.problem(keys, f"{own} is also {where.of(others[own])}; the state needs a topic of its own")
+
+
+def _callbacks(settings: Settings, where: Places) -> Iterator[Problem]:
+    at, own = ("callbacks",), settings.callbacks
+    if own.url is None:
+        return
+    for name, value in {"account_id": own.account_id, "secret": own.secret}.items():
+        if value is None:
+            text = (
+                f"not set, but needed with {where.of((*at, 'url'))}; without it no callback can be told to be authentic"
             )
+            yield where.problem(((*at, name), (*at, "url")), text)
+    if own.secret is not None and len(own.secret.get_secret_value()) < _SECRET_CHARACTERS:
+        text = f"shorter than {_SECRET_CHARACTERS} characters; `openssl rand -hex 32` makes a good one"
+        yield where.problem(((*at, "secret"),), text)
+    ports = settings.admin.port, own.port
+    if ports[0] == ports[1] != 0:
+        port, admin = (*at, "port"), ("admin", "port")
+        yield where.problem((port, admin), f"{own.port} is also {where.of(admin)}; give each a port of its own")
 
 
-def _route_topics(settings: Settings, where: _Places) -> Iterator[Problem]:
-    for index, route in enumerate(settings.routes):
-        for position, topic in enumerate(route.when.topic):
-            if topic not in settings.kafka.topics:
-                yield where.problem(
-                    (("routes", index, "when", "topic", position),),
-                    f"'{topic}' is not in {where.of(('kafka', 'topics'))}{meant(topic, settings.kafka.topics)}",
-                )
+def _tasks(settings: Settings, where: Places) -> Iterator[Problem]:
+    first, deadline = ("tasks", "first_poll_seconds"), ("tasks", "deadline_seconds")
+    tasks = settings.tasks
+    if tasks.first_poll_seconds >= tasks.deadline_seconds:
+        yield where.problem(
+            (first, deadline),
+            f"{tasks.first_poll_seconds:g} is not before {where.of(deadline)}, {tasks.deadline_seconds:g}",
+        )
 
 
-def _route_services(settings: Settings, where: _Places) -> Iterator[Problem]:
-    from consumer.moderation.protocol.services import KNOWN  # noqa: PLC0415  # the table stands beside us, not below us
-
-    known = {*KNOWN, *settings.moderation.services}
-    for index, route in enumerate(settings.routes):
-        for position, name in enumerate(route.services):
-            if name not in known:
-                hint = meant(name, known) or "; a copy made in the console is declared in moderation.services"
-                yield where.problem((("routes", index, "services", position),), f"there is no service '{name}'{hint}")
-
-
-def _packed(settings: Settings, where: _Places) -> Iterator[Problem]:
-    from consumer.moderation.packable import why_not  # noqa: PLC0415  # the part stands beside us, not below us
-    from consumer.moderation.protocol.services import resolve  # noqa: PLC0415  # the same
-
-    own = settings.moderation.services
-    with suppress(SettingsError):
-        services = resolve(own)
-        for position, name in enumerate(settings.packed.services):
-            at = ("packed", "services", position)
-            if name not in services:
-                yield where.problem((at,), f"there is no service '{name}'{meant(name, services)}")
-            elif (why := why_not(services[name], own)) is not None:
-                yield where.problem((at,), f"texts of '{name}' are never packed: {why}")
-
-
-def _route_deadlines(settings: Settings, where: _Places) -> Iterator[Problem]:
-    names = [route.name for route in settings.routes]
-    deadlines = {route.name: route.deadline_seconds for route in settings.routes}
-    for index, route in enumerate(settings.routes):
-        at = ("routes", index, "on_deadline")
-        if where.given(at) and route.deadline_seconds is None:
-            yield where.problem((at,), "there is no deadline_seconds beside it, so nothing is ever late")
-        if route.on_deadline == "review":
-            continue
-        if route.on_deadline not in names:
-            yield where.problem(
-                (at,), f"there is no route '{route.on_deadline}'{meant(route.on_deadline, ['review', *names])}"
-            )
-        elif route.on_deadline == route.name or deadlines[route.on_deadline] is not None:
-            yield where.problem((at,), f"'{route.on_deadline}' has a deadline of its own; expected a route without one")
-
-
-def _budgets(settings: Settings, where: _Places) -> Iterator[Problem]:
-    names = [route.name for route in settings.routes]
-    first: dict[str, int] = {}
-    for index, budget in enumerate(settings.budgets):
-        before = first.setdefault(budget.name, index)
-        if before != index:
-            yield where.problem(
-                (("budgets", index, "name"),), f"'{budget.name}' is also the name of {where.of(('budgets', before))}"
-            )
-        try:
-            ZoneInfo(budget.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
-            near = meant(budget.timezone, available_timezones())
-            yield where.problem((("budgets", index, "timezone"),), f"there is no time zone '{budget.timezone}'{near}")
-        for position, name in enumerate(budget.routes if names else ()):
-            if name not in names:
-                yield where.problem(
-                    (("budgets", index, "routes", position),), f"there is no route '{name}'{meant(name, names)}"
-                )
-
-
-_CHECKS: tuple[Callable[[Settings, _Places], Iterator[Problem]], ...] = (
+_CHECKS: tuple[Callable[[Settings, Places], Iterator[Problem]], ...] = (
     _parts,
+    _plugins,
+    _encodings,
+    _envelopes,
+    _format_topics,
+    _registry,
     _heartbeat,
     _authentication,
+    _not_authenticated,
     _certificate,
     _retry,
     _timeouts,
     _sts,
     _loops,
-    _route_names,
-    _route_topics,
-    _route_services,
-    _packed,
-    _route_deadlines,
-    _budgets,
+    _one_topic_for_two,
+    _callbacks,
+    _tasks,
+    *ROUTES,
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["KafkaSettings", "load", "load_embedded", "load_kafka"]
+__all__ = ["KafkaSettings", "load", "load_embedded", "load_kafka", "sources"]
 
 
 class KafkaSettings(Section):
@@ -40,6 +40,11 @@ class KafkaSettings(Section):
 Model = TypeVar("Model", bound=EmbeddedSettings)
 
 
+def sources(paths: Sequence[Path | str], environ: Mapping[str, str]) -> list[str]:
+    """The names of the files that `load` reads for these arguments."""
+    return [os.fspath(path) for path in paths] or [name for name in [environ.get(CONFIG)] if name]
+
+
 def load(paths: Sequence[Path | str], environ: Mapping[str, str]) -> Loaded:
     """Read the settings: YAML files, each over those before it, then the environment over all of them.
 
@@ -50,7 +55,7 @@ def load(paths: Sequence[Path | str], environ: Mapping[str, str]) -> Loaded:
     Raises:
         SettingsError: something is wrong; `problems` has one line for each fault.
     """
-    names = [os.fspath(path) for path in paths] or [name for name in [environ.get(CONFIG)] if name]
+    names = sources(paths, environ)
     problems: list[Problem] = []
     return Loaded(*_validated(Settings, _files(names, problems), environ, names, problems))
 
@@ -78,7 +83,7 @@ def load_kafka(paths: Sequence[Path | str], environ: Mapping[str, str]) -> Kafka
     Raises:
         SettingsError: something is wrong with them; `problems` has one line for each fault.
     """
-    names = [os.fspath(path) for path in paths] or [name for name in [environ.get(CONFIG)] if name]
+    names = sources(paths, environ)
     problems: list[Problem] = []
     root = _files(names, problems)
     root = overlay(root, name_secret_files(read_environment(environ, root.place, problems), Settings, problems))

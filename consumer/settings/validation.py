@@ -24,7 +24,7 @@ __all__ = ["Validation"]
 Model = TypeVar("Model", bound=Section)
 
 # Mappings whose names are the user's own: no variable reaches into them.
-_FREE = {("moderation", "services"), ("moderation", "prices")}
+_FREE = {("moderation", "services"), ("moderation", "prices"), ("format", "topics")}
 
 
 class Validation:
@@ -105,6 +105,8 @@ class Validation:
             if wrong_keys or any(one is FAULTY for one in entries.values()):
                 return FAULTY
             value = entries
+        if isinstance(value, bool) and {"on", "off"} <= set(shape.choices):
+            value = "on" if value else "off"  # words that YAML takes for switches
         try:
             if shape.section is None and not (isinstance(value, bool) and shape.number):
                 return shape.adapter.validate_python(value)

@@ -82,7 +82,7 @@ def test_every_command_is_there() -> None:
     ("args", "said"),
     [
         (["chekc"], "No such command 'chekc'. Did you mean 'check'?"),
-        (["dance"], "No such command 'dance'. There are run, check, estimate, dead-letters, simulate, demo."),
+        (["dance"], f"No such command 'dance'. There are {', '.join(cli.COMMANDS)}."),
         (["check", "--conect"], "Did you mean '--connect'?"),
     ],
 )

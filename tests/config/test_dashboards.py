@@ -42,6 +42,11 @@ NOT_SHOWN = {
     "kafka_token_expires_timestamp_seconds": "only secured clusters have it; an alert watches it",
     "cache_entries": "its bytes are what is limited",
     "credentials_expire_at_seconds": "it is 0 for an AccessKey; an alert watches it",
+    "plugin_failures": "only those who have plugins have it; their dead letters are shown",
+    "config_reloads": "whoever changes a file reads the log; the two gauges beside it say whether something is open",
+    "config_reload_failed": "it is 0 unless somebody has just changed a file, and the log then says why",
+    "config_restart_needed": "it is 0 unless somebody has just changed a file",
+    "schema_requests": "only formats with a schema registry have it; a hold and dead letters are shown",
     "packed_sample_calls": "what packing saves is shown when it does",
 }
 

@@ -39,7 +39,8 @@ def container_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
 
 def environment(documents: list[dict[str, Any]]) -> dict[str, str]:
     """The container's variables, with the same text out of every Secret."""
-    variables = {one["name"]: one.get("value", "from-the-secret") for one in container_of(documents).get("env", [])}
+    listed = container_of(documents).get("env", [])
+    variables = {one["name"]: one.get("value", "from-the-kubernetes-secret") for one in listed}
     annotated = any(
         "pod-identity.alibabacloud.com/role-name" in one["metadata"].get("annotations", {})
         for one in documents

@@ -82,9 +82,9 @@ _SPOILT = {
     ),
     "a language that YAML takes for a switch": (
         "kafka:",
-        "routes: [{name: a, services: [baselineCheck], when: {language: [no]}}]\nkafka:",
+        "routes: [{name: a, services: [baselineCheck_global], when: {language: [no]}}]\nkafka:",
         (
-            "config.yaml:1:65: routes[0].when.language[0]: found false, expected text; "
+            "config.yaml:1:72: routes[0].when.language[0]: found false, expected text; "
             "put it in quotes to have it read as text"
         ),
     ),
@@ -258,26 +258,26 @@ _SPOILT = {
     ),
     "two routes of one name": (
         "kafka:",
-        "routes:\n  - {name: a, services: [baselineCheck]}\n  - {name: a, services: [baselineCheck]}\nkafka:",
+        "routes:\n  - {name: a, services: [faceDetect_global]}\n  - {name: a, services: [faceDetect_global]}\nkafka:",
         "config.yaml:3:6: routes[1].name: 'a' is also the name of routes[0] (config.yaml:2:5)",
     ),
     "no route for late events": (
         "kafka:",
-        "routes:\n  - {name: a, services: [baselineCheck], deadline_seconds: 5, on_deadline: revew}\nkafka:",
-        "config.yaml:2:63: routes[0].on_deadline: there is no route 'revew'; did you mean review?",
+        "routes:\n  - {name: a, services: [baselineCheck_global], deadline_seconds: 5, on_deadline: revew}\nkafka:",
+        "config.yaml:2:70: routes[0].on_deadline: there is no route 'revew'; did you mean review?",
     ),
     "a route for late events that has a deadline": (
         "kafka:",
         (
-            "routes:\n  - {name: a, services: [baselineCheck], deadline_seconds: 5, on_deadline: b}\n"
-            "  - {name: b, services: [baselineCheck], deadline_seconds: 9}\nkafka:"
+            "routes:\n  - {name: a, services: [baselineCheck_global], deadline_seconds: 5, on_deadline: b}\n"
+            "  - {name: b, services: [baselineCheck_global], deadline_seconds: 9}\nkafka:"
         ),
-        "config.yaml:2:63: routes[0].on_deadline: 'b' has a deadline of its own; expected a route without one",
+        "config.yaml:2:70: routes[0].on_deadline: 'b' has a deadline of its own; expected a route without one",
     ),
     "a way for late events and no deadline": (
         "kafka:",
-        "routes:\n  - {name: a, services: [baselineCheck], on_deadline: review}\nkafka:",
-        "config.yaml:2:42: routes[0].on_deadline: there is no deadline_seconds beside it, so nothing is ever late",
+        "routes:\n  - {name: a, services: [baselineCheck_global], on_deadline: review}\nkafka:",
+        "config.yaml:2:49: routes[0].on_deadline: there is no deadline_seconds beside it, so nothing is ever late",
     ),
     "a misspelt service": (
         "kafka:",
@@ -321,8 +321,8 @@ _SPOILT = {
     ),
     "a route for a topic that is not read": (
         "kafka:",
-        "routes:\n  - {name: a, services: [baselineCheck], when: {topic: [ugcs]}}\nkafka:",
-        "config.yaml:2:57: routes[0].when.topic[0]: 'ugcs' is not in kafka.topics (config.yaml:5:3); did you mean ugc?",
+        "routes:\n  - {name: a, services: [baselineCheck_global], when: {topic: [ugcs]}}\nkafka:",
+        "config.yaml:2:64: routes[0].when.topic[0]: 'ugcs' is not in kafka.topics (config.yaml:5:3); did you mean ugc?",
     ),
     "a first wait over the longest": (
         "  region:",

@@ -98,7 +98,7 @@ def test_a_bad_option_is_a_message_and_exit_code_2(arguments: list[str], said: s
 
 
 def test_an_address_that_cannot_be_had_is_a_message() -> None:
-    """An address of another machine is a message and exit code 1."""
+    """An address of another machine is a message and exit code 69."""
     result = CliRunner().invoke(command, ["--host", "203.0.113.1", "--port", "0"])
-    assert result.exit_code == 1
+    assert result.exit_code == 69
     assert "cannot listen on 203.0.113.1:0" in result.output

@@ -1,0 +1,1 @@
+"""The configuration's reference: its page and its JSON Schema, made from the models that check it."""
