@@ -1,0 +1,1 @@
+"""Commands of the developers and of CI, which are in no release."""
