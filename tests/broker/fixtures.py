@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from consumer.demo.broker import EmbeddedBroker
 from tests.broker.cluster import KafkaCluster, KafkaUnavailable, install
+from tests.broker.embedded import QuickBroker
 from tests.broker.secured import SecuredKafka
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from consumer.demo.broker import EmbeddedBroker
     from tests.broker.cluster import Broker
 
 
@@ -63,7 +64,7 @@ def secured_kafka(request: pytest.FixtureRequest) -> Iterator[SecuredKafka]:
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[EmbeddedBroker]:
     """The broker inside this process, shared by all tests."""
-    with EmbeddedBroker() as broker:
+    with QuickBroker() as broker:
         yield broker
 
 

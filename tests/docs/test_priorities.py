@@ -21,7 +21,7 @@ def test_the_examples_of_routes_are_right() -> None:
     chat, backfill = load_embedded(first | {"moderation": {"region": "ap-southeast-1", "credentials": KEY}}, {}).routes
     assert (chat.weight, chat.deadline_seconds, chat.on_deadline) == (10, 20, "review")
     assert (backfill.weight, backfill.deadline_seconds) == (1, None)
-    posts, *_ = load_embedded(second | {"moderation": {"region": "ap-southeast-1", "credentials": KEY}}, {}).routes
+    posts, *_ = load_embedded(second | {"moderation": {"region": "cn-shanghai", "credentials": KEY}}, {}).routes
     assert posts.on_deadline == "quick"
 
 

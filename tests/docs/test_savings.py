@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from consumer.batching.normal import INVISIBLE, JOINERS, MARKS, WIDTHS
+from consumer.settings import load
 from consumer.settings.models import Cache
 
 
@@ -35,3 +38,16 @@ def test_the_defaults_are_told() -> None:
     assert (shown["image_urls"], shown["normalize"]) == ("false", "[]")
     assert not default.image_urls
     assert default.normalize == []
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow", "on"])
+def test_modes_need_no_quotes(mode: str, tmp_path: Path) -> None:
+    """`packed.mode` is written as the page has it, though YAML takes two of its words for switches."""
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "kafka: {bootstrap_servers: [broker:9092], topics: [ugc], group_id: moderation, start: latest}\n"
+        "moderation: {region: ap-southeast-1, credentials: {access_key_id: testid, access_key_secret: testsecret}}\n"
+        f"packed:\n  mode: {mode}\n",
+        encoding="utf-8",
+    )
+    assert load([str(config)], {}).settings.packed.mode == mode
