@@ -1,10 +1,11 @@
 """The ceiling: a bare sliding window of aiokafka and aiohttp that does the same work and nothing more.
 
-usage: python -m benchmarks.bare_window BOOTSTRAP TOPIC OUT GROUP ENDPOINT IN_FLIGHT [SESSION_SECONDS]
+usage: python -m benchmarks.bare_window BOOTSTRAP TOPIC OUT GROUP ENDPOINT IN_FLIGHT [SESSION_SECONDS [lean]]
 
 What a careful engineer writes in an afternoon: workers share one session, calls are signed, verdicts are written by an
 idempotent producer, and every 100 ms the highest offset below which all is acknowledged is committed. No mapping, no
-routing, no quota, no retries, no metrics, no dead letters.
+routing, no quota, no retries, no metrics, no dead letters. With `lean` it calls through the product's own transport in
+the place of aiohttp: what is left then between it and the product is the price of the promises.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ import sys
 import time
 import uuid
 from collections import deque
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from yarl import URL
+
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Post = Callable[[dict[str, str], bytes], Awaitable[bytes]]
 
 
 BILL = {"moderation_type": "text_llm_standard", "units": 1, "cost": 0.002, "currency": "CNY", "plan_units": 2.67}
@@ -89,8 +97,45 @@ def verdict_of(record: Any, event: Any, answer: Any) -> bytes:
     )
 
 
+@asynccontextmanager
+async def by_aiohttp(endpoint: str) -> AsyncIterator[Post]:
+    """Calls over one session of aiohttp."""
+    url = URL(endpoint)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+
+        async def post(headers: dict[str, str], body: bytes) -> bytes:
+            async with session.post(url, data=body, headers=headers) as response:
+                return await response.read()
+
+        yield post
+
+
+@asynccontextmanager
+async def by_lean(endpoint: str) -> AsyncIterator[Post]:
+    """Calls over the product's transport."""
+    # Here, since others of those who are measured take parts of this file, and do not have the product installed.
+    from consumer.moderation.calling.lean.transport import LeanTransport  # noqa: PLC0415  # see above
+    from consumer.settings.models import Timeouts  # noqa: PLC0415  # see above
+
+    async with LeanTransport(Timeouts()) as transport:
+
+        async def post(headers: dict[str, str], body: bytes) -> bytes:
+            return (await transport.post(endpoint, headers, body)).body
+
+        yield post
+
+
 async def main(
-    bootstrap: str, topic: str, out: str, group: str, endpoint: str, in_flight: int, session_seconds: float
+    bootstrap: str,
+    topic: str,
+    out: str,
+    group: str,
+    endpoint: str,
+    in_flight: int,
+    session_seconds: float,
+    *,
+    lean: bool = False,
 ) -> None:
     """Work until SIGTERM."""
     stop = asyncio.Event()
@@ -123,13 +168,12 @@ async def main(
                     lane.append(slot)
                     await waiting.put((record, slot))
 
-    async def work(session: aiohttp.ClientSession) -> None:
+    async def work(post: Post) -> None:
         while True:
             record, slot = await waiting.get()
             event = orjson.loads(record.value)
             body = request(event)
-            async with session.post(url, data=body, headers=sign(body, host)) as response:
-                answer = orjson.loads(await response.read())
+            answer = orjson.loads(await post(sign(body, host), body))
             sent = await producer.send(out, verdict_of(record, event, answer), key=record.key)
             sent.add_done_callback(lambda done, slot=slot: slot.__setitem__(1, done.exception() is None))
 
@@ -146,10 +190,9 @@ async def main(
             if positions:
                 await consumer.commit(positions)
 
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    async with by_lean(endpoint) if lean else by_aiohttp(endpoint) as post:
         tasks = [asyncio.create_task(read()), asyncio.create_task(commit())]
-        tasks += [asyncio.create_task(work(session)) for _ in range(in_flight)]
+        tasks += [asyncio.create_task(work(post)) for _ in range(in_flight)]
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -161,5 +204,6 @@ async def main(
 if __name__ == "__main__":
     import uvloop
 
-    bootstrap, topic, out, group, endpoint, in_flight, *session = sys.argv[1:]
-    uvloop.run(main(bootstrap, topic, out, group, endpoint, int(in_flight), float(session[0]) if session else 10.0))
+    bootstrap, topic, out, group, endpoint, in_flight, *more = sys.argv[1:]
+    seconds, lean = float(more[0]) if more else 10.0, more[1:] == ["lean"]
+    uvloop.run(main(bootstrap, topic, out, group, endpoint, int(in_flight), seconds, lean=lean))

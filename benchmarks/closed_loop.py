@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import COLUMNS, Bench, Entry, Question, ask, compare, contest, median
-from benchmarks.contenders import BARE, PRODUCT, bare, product
+from benchmarks.contenders import BARE, BARE_LEAN, PRODUCT, bare, bare_lean, product
 from benchmarks.harness import served
 from benchmarks.results import Bound, Chart, Found, Line
 
@@ -44,7 +44,7 @@ def run(bench: Bench, plan: Plan) -> Found:
     rows: list[tuple[str, ...]] = []
     bounds: tuple[Bound, ...] = ()
     notes: list[str] = []
-    speeds: dict[str, list[tuple[float, float]]] = {BARE: [], PRODUCT: []}
+    speeds: dict[str, list[tuple[float, float]]] = {BARE: [], BARE_LEAN: [], PRODUCT: []}
     for number, latency in enumerate(plan.latencies_ms):
         bound = plan.in_flight / latency * 1000 if latency else float("inf")
         events = int(min(plan.events, bound * _LONGEST_SECONDS))
@@ -53,7 +53,7 @@ def run(bench: Bench, plan: Plan) -> Found:
             endpoint, pid = stack.enter_context(served(latency))
             entries = [
                 Entry(name, contender, topic, endpoint, plan.in_flight, service_pid=pid)
-                for name, contender in ((BARE, bare), (PRODUCT, product))
+                for name, contender in ((BARE, bare), (BARE_LEAN, bare_lean), (PRODUCT, product))
             ]
             # The first latency is the one that is promised: half of the time is for it.
             share = 0.5 if number == 0 and len(plan.latencies_ms) > 1 else 1 / (len(plan.latencies_ms) - number)
@@ -71,6 +71,9 @@ def run(bench: Bench, plan: Plan) -> Found:
             )
             speeds[name].append((float(number), one.events_per_second))
         notes.append(_ceiling(latency, medians[PRODUCT]))
+        if latency:
+            most = bound / medians[BARE].events_per_second
+            notes.append(f"at {latency:g} ms Little's bound is {most:.2f} times the bare window: nobody can be faster")
         if latency == _BAR_LATENCY_MS:
             bounds = _bounds(medians)
     ticks = tuple(f"{latency:g} ms" for latency in plan.latencies_ms)

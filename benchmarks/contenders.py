@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["BARE", "GATHER", "PRODUCT", "Contender", "Job", "bare", "gather", "product"]
+__all__ = ["BARE", "BARE_LEAN", "GATHER", "PRODUCT", "Contender", "Job", "bare", "bare_lean", "gather", "product"]
 
 
 PRODUCT = "moderation-consumer"
 BARE = "bare window"
+BARE_LEAN = "bare window, lean transport"
 GATHER = "gather a batch"
 
 
@@ -85,6 +86,11 @@ def product(job: Job) -> list[str]:
 def bare(job: Job) -> list[str]:
     """The bare window."""
     return [sys.executable, "-m", "benchmarks.bare_window", *_arguments(job), str(job.session_seconds)]
+
+
+def bare_lean(job: Job) -> list[str]:
+    """The bare window over the product's own transport."""
+    return [*bare(job), "lean"]
 
 
 def gather(job: Job) -> list[str]:

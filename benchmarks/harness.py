@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-__all__ = ["ROOT", "Child", "Ended", "Measured", "Verdicts", "event", "fill", "measure", "served", "service", "table"]
+__all__ = [
+    "ROOT",
+    "Child",
+    "Ended",
+    "Measured",
+    "Verdicts",
+    "environment",
+    "event",
+    "fill",
+    "measure",
+    "served",
+    "service",
+    "table",
+]
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,25 +66,31 @@ class Measured:
     service_us_per_event: float = 0.0
 
 
+def environment() -> dict[str, str]:
+    """The variables of a process under measurement: without settings, and with modules compiled once.
+
+    So they are where a package is installed, and not at each start.
+    """
+    mine = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MODERATION_", "ALIBABA")) and name != "PYTHONDONTWRITEBYTECODE"
+    }
+    return {"PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "bytecode"), **mine}
+
+
 class Child:
     """A process under measurement; it ends with this one. What it says goes into a log."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self.command = list(command)
         self._log = log
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("MODERATION_", "ALIBABA")) and name != "PYTHONDONTWRITEBYTECODE"
-        }
-        # Modules are compiled once, as they are where a package is installed, and not at each start.
-        environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".cache" / "bytecode"))
         self.started = time.time()
         with log.open("wb") as written:
             self._process = subprocess.Popen(
                 self.command,
                 cwd=ROOT,
-                env=environ,
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,

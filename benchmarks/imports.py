@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import Question, ask
-from benchmarks.harness import ROOT
+from benchmarks.harness import ROOT, environment
 from benchmarks.results import Bound, Found
 
 
@@ -49,7 +49,8 @@ def run(bench: Bench, plan: Plan) -> Found:
     for _ in bench.rounds(plan.runs):
         for name, arguments in _COMMANDS.items():
             began = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            command = [sys.executable, *arguments]
+            subprocess.run(command, cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL)
             took[name].append(time.perf_counter() - began)
     empty = statistics.median(took["an empty program"])
     rows = tuple(

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import peers
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.bench import Bench, answer
-from benchmarks.contenders import BARE, PRODUCT, bare
+from benchmarks.contenders import BARE, BARE_LEAN, PRODUCT, bare
 from benchmarks.harness import Ended, service
 from benchmarks.open_loop import own_seconds
 from benchmarks.peers_install import Peer
@@ -91,7 +91,7 @@ def test_no_time_left_means_one_round(embedded: EmbeddedBroker, tmp_path: Path) 
     result = answer(
         question, Bench(embedded, tmp_path), 0.0, replace(question.plan, **{**FEW["closed_loop"], "runs": 9})
     )
-    assert [(row[2], row[-1]) for row in result.found.rows] == [(BARE, "1"), (PRODUCT, "1")]
+    assert [(row[2], row[-1]) for row in result.found.rows] == [(BARE, "1"), (BARE_LEAN, "1"), (PRODUCT, "1")]
 
 
 def test_a_contender_that_ends_is_said(embedded: EmbeddedBroker, tmp_path: Path) -> None:
