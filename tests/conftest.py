@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
+import warnings
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from coverage import Coverage
+from coverage.exceptions import CoverageWarning
+from hypothesis import is_hypothesis_test
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Generator, Iterator
 
 
 pytest_plugins = ["tests.broker.fixtures"]
+
+TESTS = Path(__file__).parent
+# These watch the whole product at work; each part of it has tests of its own.
+UNMEASURED = {TESTS / name for name in ("alerts", "benchmarks", "chaos", "observed", "simulation")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +38,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if limit is not None:
             asked[item.path] += limit.args[0]
     items.sort(key=lambda item: -asked.get(item.path, 0.0))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Do not measure which lines run where many run again and again: that takes up to four times as long.
+
+    It is so for properties, which are tried with hundreds of examples, and for the tests in `UNMEASURED` with all the
+    processes that they start.
+    """
+    coverage = Coverage.current()
+    large = not UNMEASURED.isdisjoint(item.path.parents)
+    if coverage is None or not (large or is_hypothesis_test(getattr(item, "obj", None))):
+        return (yield)
+    told = {name: value for name, value in os.environ.items() if large and name.startswith("COVERAGE_")}
+    for name in told:
+        del os.environ[name]
+    coverage.stop()
+    try:
+        return (yield)
+    finally:
+        with warnings.catch_warnings():
+            # What it says by itself: modules are imported that it has not seen being imported.
+            warnings.simplefilter("ignore", CoverageWarning)
+            coverage.start()
+        os.environ.update(told)
 
 
 @pytest.fixture(autouse=True)

@@ -50,7 +50,7 @@ def filled(chance: random.Random, count: int) -> Cluster:
 
 @pytest.mark.parametrize("ordering", ["key", "partition"])
 @pytest.mark.parametrize("exactly", [False, True])
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10**6))
 def test_verdicts_leave_in_order(ordering: Ordering, exactly: bool, seed: int) -> None:  # noqa: FBT001  # a parameter of the test
     """However long calls take, and whenever the process is killed or stopped, the order of events is kept."""

@@ -34,14 +34,14 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(st.dictionaries(NAMES, VALUES, max_size=5), STATUSES)
 def test_random_answers_keep_every_promise(answer: dict[str, Any], status: int) -> None:
     """Whatever JSON comes back, it can be read, and is clean only if it plainly says so."""
     assert broken_promises(orjson.dumps(answer), status) == []
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(st.sampled_from(EXAMPLES), st.randoms(use_true_random=False), st.integers(1, 6), VALUES, STATUSES)
 def test_mutated_answers_keep_every_promise(
     example: bytes, chance: random.Random, changes: int, value: Any, status: int
@@ -53,7 +53,7 @@ def test_mutated_answers_keep_every_promise(
     assert broken_promises(orjson.dumps(document), status) == []
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(st.sampled_from(EXAMPLES), st.integers(0, 2000), st.integers(0, 40), st.binary(max_size=6))
 def test_damaged_answers_keep_every_promise(example: bytes, start: int, length: int, noise: bytes) -> None:
     """The vendor's own examples with bytes cut out or replaced keep every promise."""
