@@ -2,7 +2,7 @@
 
 Official Python images have no bytecode of the standard library, and a user who may not write anything compiles it at
 every start. What is written depends on the sources alone: not on their dates, and not on what was compiled before.
-"""  # noqa: INP001  # a script that the image's build runs
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Needs Linux, root, and Debian's `buildah` and `debootstrap`. No base image is fetched: one that is made like Python's
 own, of Debian's packages, takes its name. It is kept in `.cache/image`. The exit code is 0 when all is as promised.
-"""  # noqa: INP001  # a script that stands alone
+"""
 
 from __future__ import annotations
 

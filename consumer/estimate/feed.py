@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from consumer.record import OutRecord, Partition, Position
 
 
-__all__ = ["FETCH_BYTES", "Feed", "Nowhere"]
+__all__ = ["FETCH_BYTES", "Alone", "Feed", "Nowhere"]
 
 
 FETCH_BYTES = 256 * 1024
@@ -25,34 +25,11 @@ FETCH_BYTES = 256 * 1024
 _LONGEST_METADATA = 4096
 
 
-class Feed:
-    """Hands out the records of some partitions: all there are, or, where they are `dated`, each when its time comes."""
+class Alone:
+    """What a source without brokers has in common: nobody else reads its partitions, and nobody reads its commits."""
 
     metadata_limit = _LONGEST_METADATA
     member = True
-
-    def __init__(self, corpus: Corpus, lanes: Mapping[Partition, array[int]], *, clock: Clock, dated: bool) -> None:
-        self._corpus = corpus
-        self._lanes = lanes
-        self._next = dict.fromkeys(lanes, 0)
-        self._clock = clock
-        self._dated = dated
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether all has been handed out."""
-        return all(self._next[partition] == len(numbers) for partition, numbers in self._lanes.items())
-
-    async def start(self, assignments: Assignments) -> None:
-        """All partitions are the engine's from now on."""
-        assignments.assigned(list(self._lanes))
-
-    async def poll(self, ready: Collection[Partition], timeout_seconds: float) -> Mapping[Partition, Sequence[Given]]:
-        """What is there of these partitions, or what comes first within the time."""
-        if (found := self._there(ready)) or not timeout_seconds:
-            return found
-        await asyncio.sleep(min(timeout_seconds, self._next_in(ready)))
-        return self._there(ready)
 
     async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position | None]:
         """Nothing is."""
@@ -83,6 +60,33 @@ class Feed:
     def lag(self) -> Mapping[Partition, int]:
         """Nobody asks."""
         return {}
+
+
+class Feed(Alone):
+    """Hands out the records of some partitions: all there are, or, where they are `dated`, each when its time comes."""
+
+    def __init__(self, corpus: Corpus, lanes: Mapping[Partition, array[int]], *, clock: Clock, dated: bool) -> None:
+        self._corpus = corpus
+        self._lanes = lanes
+        self._next = dict.fromkeys(lanes, 0)
+        self._clock = clock
+        self._dated = dated
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all has been handed out."""
+        return all(self._next[partition] == len(numbers) for partition, numbers in self._lanes.items())
+
+    async def start(self, assignments: Assignments) -> None:
+        """All partitions are the engine's from now on."""
+        assignments.assigned(list(self._lanes))
+
+    async def poll(self, ready: Collection[Partition], timeout_seconds: float) -> Mapping[Partition, Sequence[Given]]:
+        """What is there of these partitions, or what comes first within the time."""
+        if (found := self._there(ready)) or not timeout_seconds:
+            return found
+        await asyncio.sleep(min(timeout_seconds, self._next_in(ready)))
+        return self._there(ready)
 
     def _there(self, ready: Collection[Partition]) -> dict[Partition, list[Given]]:
         now_ms = self._clock.now() * 1000

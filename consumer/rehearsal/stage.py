@@ -11,7 +11,7 @@ from consumer.engine.engine import Engine
 from consumer.engine.limits import AtLeast, Limits
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
-from consumer.estimate.feed import Nowhere
+from consumer.estimate.feed import Alone, Nowhere
 from consumer.estimate.virtual import VirtualClock, run
 from consumer.judging import Judging
 from consumer.metrics import Metrics
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from consumer.engine.ports import Assignments
     from consumer.engine.way import Outcome
     from consumer.errors import RecordError
-    from consumer.record import OutRecord, Partition, Position, Record
+    from consumer.record import OutRecord, Partition, Record
     from consumer.rehearsal.service import Rule, Sent
     from consumer.settings import Settings
     from consumer.verdict import Verdict
@@ -51,7 +51,6 @@ _LOOK_SECONDS = 60.0
 _COMMIT_SECONDS = 1.0
 _POLL_SECONDS = 5.0
 _FETCH_BYTES = 256 * 1024
-_LONGEST_METADATA = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +218,8 @@ class _Book(Tally):
         return Ending(sent, outcome.route, outcome.out, outcome.verdict, outcome.error, seconds=seconds)
 
 
-class _Single:
+class _Single(Alone):
     """A source of one record."""
-
-    metadata_limit = _LONGEST_METADATA
-    member = True
 
     def __init__(self, record: Record) -> None:
         self._record: Record | None = record
@@ -241,33 +237,3 @@ class _Single:
             return {}
         self._record = None
         return {self._partition: [record]}
-
-    async def committed(self, partitions: Collection[Partition]) -> Mapping[Partition, Position | None]:
-        """Nothing is."""
-        return dict.fromkeys(partitions)
-
-    async def seek(self, positions: Mapping[Partition, Position | None]) -> Mapping[Partition, int]:
-        """It begins at its only record."""
-        return dict.fromkeys(positions, 0)
-
-    async def commit(self, positions: Mapping[Partition, Position]) -> bool:  # noqa: ARG002  # the engine's call
-        """Nobody reads it."""
-        return True
-
-    async def stop(self) -> None:
-        """There is nothing to leave."""
-
-    async def rejoin(self) -> None:
-        """There is nobody to take over."""
-
-    async def vouch(self) -> bool:
-        """There is nobody else."""
-        return True
-
-    def positions(self) -> Mapping[Partition, int]:
-        """Nothing but the record is in it."""
-        return {}
-
-    def lag(self) -> Mapping[Partition, int]:
-        """Nobody asks."""
-        return {}
