@@ -13,7 +13,7 @@ demo:  ## the whole way of events on this machine, before your eyes, in about 20
 
 test: check  ## everything that is checked: format, lint, types, tests on both brokers, coverage
 	@$(PYTHON) -m coverage erase
-	$(PYTHON) -m coverage run -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PYTHON) -m coverage run -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report --format=total | sed 's/^/coverage: /;s/$$/ %/'
 	@$(PYTHON) -m coverage report >.cache/coverage.txt || (tail -n 40 .cache/coverage.txt; exit 1)
