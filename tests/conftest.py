@@ -67,8 +67,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def _log_levels() -> Iterator[None]:
-    """Give libraries' loggers back the levels that a command under test took from them."""
-    loggers = [logging.getLogger(name) for name in ("aiokafka", "aiohttp", "asyncio")]
+    """Give loggers back the levels that a command under test took from them."""
+    names = (None, "aiokafka", "aiohttp", "asyncio", "consumer.moderation.calling.hold")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, levels, strict=True):

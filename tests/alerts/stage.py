@@ -100,7 +100,7 @@ class Stage:
                 "session_timeout_seconds": 6,
                 "heartbeat_interval_seconds": 1,
                 # Of no use without SASL; but those who have the same security share what they know of the brokers.
-                "security": {"sasl_username": self.job},
+                "security": {"oauth_scope": self.job},
             },
             "output": {"topic": f"{self.events}.verdicts", "dead_letters": f"{self.events}.dead-letters"},
             "moderation": {

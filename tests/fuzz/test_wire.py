@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.moderation.calling.lean.connection import Connection
+from consumer.moderation.calling.lean.reading import Reading
 from fuzz.peer import KINDS, Said, Script, verdict
 from fuzz.wire import DIFFERENCES, EXAMPLES, difference, main, script
 
@@ -60,18 +61,18 @@ def _uses_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _takes_what_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "eof_received", lambda self: self._finish(again=False))
+    monkeypatch.setattr(Connection, "eof_received", lambda self: self._finish(self._reading or Reading()))
 
 
 def _never_looks_at_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Connection, "_look", lambda _: None)
+    monkeypatch.setattr(Connection, "look", lambda _: None)
 
 
 def _fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RecursionError("too deep")
 
-    monkeypatch.setattr(Connection, "on_message_complete", fail)
+    monkeypatch.setattr(Reading, "on_message_complete", fail)
     monkeypatch.setattr(Connection, "_fail", fail)
 
 
