@@ -25,6 +25,9 @@ TESTS = Path(__file__).parent
 # These watch the whole product at work; each part of it has tests of its own.
 UNMEASURED = {TESTS / name for name in ("alerts", "benchmarks", "chaos", "observed", "simulation")}
 
+_LOGGERS = (None, "aiokafka", "aiohttp", "asyncio", "consumer.moderation.calling.hold")
+LEVELS = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first, so that workers side by side end at about the same time.
@@ -67,10 +70,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def _log_levels() -> Iterator[None]:
-    """Give loggers back the levels that a command under test took from them."""
-    names = (None, "aiokafka", "aiohttp", "asyncio", "consumer.moderation.calling.hold")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
+    """Give loggers back the levels that a command under test, or one in a fixture of its file, took from them."""
+    _set_levels()
     yield
-    for logger, level in zip(loggers, levels, strict=True):
+    _set_levels()
+
+
+def _set_levels() -> None:
+    for logger, level in LEVELS.items():
         logger.setLevel(level)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.timeout(120),
+    # Connections that a broker has ended are aiokafka's, which leaves them to the collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 # `make secured` has each way carry 10,000.
 EVENTS = int(os.environ.get("MODERATION_SECURED_EVENTS", "300"))
