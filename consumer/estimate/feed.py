@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from consumer.engine.limits import Limits
+
 
 if TYPE_CHECKING:
     from array import array
@@ -14,15 +16,33 @@ if TYPE_CHECKING:
     from consumer.engine.ports import Assignments
     from consumer.estimate.corpus import Corpus, Given
     from consumer.record import OutRecord, Partition, Position
+    from consumer.settings import Settings
 
 
-__all__ = ["FETCH_BYTES", "Alone", "Feed", "Nowhere"]
+__all__ = ["FETCH_BYTES", "Alone", "Feed", "Nowhere", "limits_without_brokers"]
 
 
 FETCH_BYTES = 256 * 1024
 """What one poll brings of a partition, as it does from a broker."""
 
 _LONGEST_METADATA = 4096
+_POLL_SECONDS = 5.0
+
+
+def limits_without_brokers(settings: Settings, *, commit_interval_seconds: float) -> Limits:
+    """The configured limits of the engine, where it reads and writes nothing but this process's memory."""
+    delivery, shutdown = settings.delivery, settings.shutdown
+    return Limits(
+        max_in_flight=delivery.max_in_flight,
+        memory_budget_bytes=delivery.memory_budget_bytes,
+        commit_interval_seconds=commit_interval_seconds,
+        drain_seconds=shutdown.drain_seconds,
+        flush_seconds=shutdown.flush_seconds,
+        skip_null=delivery.on_null == "skip",
+        fetch_bytes=FETCH_BYTES,
+        poll_seconds=_POLL_SECONDS,
+        ordering=delivery.order,
+    )
 
 
 class Alone:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal
 from consumer.building import hand_out, policy, routes
 from consumer.engine.engine import Engine
 from consumer.engine.letter_limit import LetterLimit
-from consumer.engine.limits import AtLeast, Limits
+from consumer.engine.limits import AtLeast
 from consumer.errors import Stuck
 from consumer.estimate.book import Book, BookedWay
-from consumer.estimate.feed import FETCH_BYTES, Feed, Nowhere
+from consumer.estimate.feed import Feed, Nowhere, limits_without_brokers
 from consumer.estimate.recollecting import teach
 from consumer.estimate.replicas import divided
 from consumer.estimate.service import ImaginedService
@@ -43,7 +43,6 @@ Pace = Literal["backlog", "recorded"]
 
 # How often tasks that are done are forgotten: a commit is of no other use here.
 _COMMIT_SECONDS = 5.0
-_POLL_SECONDS = 5.0
 # Of the time until a task is first asked for: its result is there then.
 _TASK_PART = 2 / 3
 # A task may take a day. What takes longer never ends.
@@ -176,7 +175,7 @@ class _Evidence:
 
 def _engine(settings: Settings, feed: Feed, judging: Judging, book: Book, metrics: Metrics, clock: Clock) -> Engine:
     router = Router(routes(settings))
-    output, delivery, shutdown = settings.output, settings.delivery, settings.shutdown
+    output = settings.output
     return Engine(
         source=feed,
         guarantee=AtLeast(Nowhere(), Nowhere()),
@@ -192,17 +191,7 @@ def _engine(settings: Settings, feed: Feed, judging: Judging, book: Book, metric
             dead_letters=output.dead_letters,
             clock=clock,
         ),
-        limits=Limits(
-            max_in_flight=delivery.max_in_flight,
-            memory_budget_bytes=delivery.memory_budget_bytes,
-            commit_interval_seconds=_COMMIT_SECONDS,
-            drain_seconds=shutdown.drain_seconds,
-            flush_seconds=shutdown.flush_seconds,
-            skip_null=delivery.on_null == "skip",
-            fetch_bytes=FETCH_BYTES,
-            poll_seconds=_POLL_SECONDS,
-            ordering=delivery.order,
-        ),
+        limits=limits_without_brokers(settings, commit_interval_seconds=_COMMIT_SECONDS),
         tally=book,
         metrics=metrics,
         clock=clock,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from consumer.building import policy, routes
 from consumer.engine.engine import Engine
-from consumer.engine.limits import AtLeast, Limits
+from consumer.engine.limits import AtLeast
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
-from consumer.estimate.feed import Alone, Nowhere
+from consumer.estimate.feed import Alone, Nowhere, limits_without_brokers
 from consumer.estimate.virtual import VirtualClock, run
 from consumer.judging import Judging
 from consumer.metrics import Metrics
@@ -49,8 +49,6 @@ MOST_REQUESTS = 100
 _LOOK_SECONDS = 60.0
 
 _COMMIT_SECONDS = 1.0
-_POLL_SECONDS = 5.0
-_FETCH_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ async def _rehearse(
 def _engine(
     settings: Settings, record: Record, judging: Judging, book: _Book, reading: Reading, clock: VirtualClock
 ) -> Engine:
-    output, delivery, shutdown = settings.output, settings.delivery, settings.shutdown
+    output = settings.output
     return Engine(
         source=_Single(record),
         guarantee=AtLeast(Nowhere(), Nowhere()),
@@ -154,17 +152,7 @@ def _engine(
             dead_letters=output.dead_letters,
             clock=clock,
         ),
-        limits=Limits(
-            max_in_flight=delivery.max_in_flight,
-            memory_budget_bytes=delivery.memory_budget_bytes,
-            commit_interval_seconds=_COMMIT_SECONDS,
-            drain_seconds=shutdown.drain_seconds,
-            flush_seconds=shutdown.flush_seconds,
-            skip_null=delivery.on_null == "skip",
-            fetch_bytes=_FETCH_BYTES,
-            poll_seconds=_POLL_SECONDS,
-            ordering=delivery.order,
-        ),
+        limits=limits_without_brokers(settings, commit_interval_seconds=_COMMIT_SECONDS),
         tally=book,
         metrics=book.metrics,
         clock=clock,
