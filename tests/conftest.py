@@ -7,9 +7,11 @@ import os
 import warnings
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
+from _pytest.logging import LogCaptureHandler
 from coverage import Coverage
 from coverage.exceptions import CoverageWarning
 from hypothesis import is_hypothesis_test
@@ -68,14 +70,31 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         os.environ.update(told)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _loggers_follow() -> Iterator[None]:
+    """Let no logger keep the configuration it was first used with: a later test captures what it says, or nothing."""
+    configure = structlog.configure
+
+    def uncached(**given: Any) -> None:
+        configure(**given | {"cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", uncached)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _log_levels() -> Iterator[None]:
-    """Give loggers back the levels that a command under test, or one in a fixture of its file, took from them."""
-    _set_levels()
+def _log_as_found() -> Iterator[None]:
+    """Begin and end each test without what a command under test, or one in a fixture of its file, did to logging."""
+    _undo_logging()
     yield
-    _set_levels()
+    _undo_logging()
 
 
-def _set_levels() -> None:
+def _undo_logging() -> None:
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    # Those that capture for a test are the runner's and stay; a command's writes to a standard error that is closed.
+    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, LogCaptureHandler)]
     for logger, level in LEVELS.items():
         logger.setLevel(level)
