@@ -35,6 +35,7 @@ _CHINA: dict[str, Any] = {"moderation": {"region": "cn-shanghai"}}
 _FEW_AT_A_TIME: dict[str, Any] = {"delivery": {"max_in_flight": 16}}
 # What is usual is what was so half an hour ago and earlier.
 _USUAL_SECONDS = 27.0
+_PLUGINS = "tests.alerts.plugins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,13 @@ async def _restarting(stage: Stage) -> None:
     while True:
         async with stage.starting(until=lambda app: app.metrics.totals("takeovers")[()] > 0):
             await asyncio.sleep(1.5)
+
+
+async def _own_code(stage: Stage) -> None:
+    """Plugins fail, a policy at each event and a mapping at some; the file that should mend it names none there is."""
+    async with stage.product({"mapping": {"plugin": f"{_PLUGINS}:no_round_numbers"}, **_policy("undecided")}):
+        stage.config(_policy("decided"))
+        await stage.feed(5, chat)
 
 
 async def _no_owner(stage: Stage) -> None:
@@ -227,6 +235,10 @@ async def _not_renewed(stage: Stage) -> None:
             await stage.feed(2, chat)
 
 
+def _policy(function: str) -> dict[str, Any]:
+    return {"policy": {"plugin": f"{_PLUGINS}:{function}"}}
+
+
 def _of(*names: str) -> frozenset[str]:
     return frozenset(f"Moderation{name}" for name in names)
 
@@ -253,6 +265,7 @@ SCENARIOS = (
         _of("ConsumerRestarting", "TakeoversOften"),
         _of("ConsumerDown", "ConsumerAbsent", "NoOwner"),
     ),
+    Scenario("own-code", _own_code, _of("PolicyPluginFailing", "DeadLetters", "SettingsRefused")),
     Scenario("no-owner", _no_owner, _of("NoOwner", "KafkaRefused"), own_broker=True),
     Scenario("frozen", _frozen, _of("StandsStill"), _of("ConsumerDown")),
     Scenario("stuck", _stuck, _of("Stuck"), _of("EventStuck")),

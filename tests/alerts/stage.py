@@ -141,10 +141,13 @@ class Stage:
     ) -> AsyncIterator[App]:
         """The product, as far as `until` wants it when this is entered; it is stopped at its end, or cut off.
 
+        It looks at its file for changes, as ever: `config` writes another one.
+
         Raises:
             Exception: what the product ended with, if it ended before.
         """
-        app, stop = App(load([str(self.config(settings))], {})), asyncio.Event()
+        files = [str(self.config(settings))]
+        app, stop = App(load(files, {}), reread=lambda: load(files, {}), files=files), asyncio.Event()
         running = asyncio.create_task(app.run(stop))
         try:
             async with asyncio.timeout(_START_SECONDS):
