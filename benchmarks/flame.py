@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-__all__ = ["Frame", "draw", "grown", "stacks"]
+__all__ = ["Frame", "draw", "drawn_within", "grown", "stacks"]
 
 
 _WIDTH = 1200
@@ -19,6 +19,7 @@ _ROW = 17
 _EDGE = 10
 _TOP = 52
 _LETTER = 6.6
+_MOST_BYTES = 300_000
 _COLOURS = {"consumer": "#2f6db3", "aiokafka": "#c9b27c", "": "#c4ccd4"}
 
 
@@ -55,7 +56,15 @@ def grown(samples: Mapping[tuple[str, ...], int], *, least_share: float = 0.002)
     return root
 
 
-def draw(root: Frame, title: str) -> str:
+def drawn_within(samples: Mapping[tuple[str, ...], int], title: str, unit: str) -> str:
+    """The picture of stacks, without what is so rare that the file would get large for it."""
+    share = 0.001
+    while len((drawn := draw(grown(samples, least_share=share), title, unit)).encode()) > _MOST_BYTES:
+        share *= 1.5
+    return drawn
+
+
+def draw(root: Frame, title: str, unit: str) -> str:
     """The picture: outermost calls at the top; a frame says its share when it is pointed at."""
     parts: list[str] = []
     depth = _place(parts, root.calls.values(), 0, _EDGE, (_WIDTH - 2 * _EDGE) / max(1, root.samples), root.samples)
@@ -67,7 +76,7 @@ def draw(root: Frame, title: str) -> str:
     legend = "blue: this program; sand: aiokafka; grey: other libraries and the interpreter"
     words = (
         f'<text x="{_EDGE}" y="20" font-size="15" font-weight="600">{escape(title)}</text>'
-        f'<text x="{_EDGE}" y="38" fill="#555">{root.samples:,} samples; {legend}</text>'
+        f'<text x="{_EDGE}" y="38" fill="#555">{root.samples:,} {unit}; {legend}</text>'
     )
     return "\n".join((head, '<rect width="100%" height="100%" fill="#fff"/>', words, *parts, "</svg>", ""))
 

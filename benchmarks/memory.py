@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.contenders import Contender
 
 
-__all__ = ["QUESTION", "Plan", "run"]
+__all__ = ["PATIENT", "QUESTION", "Plan", "room", "run"]
 
 
 _LIMIT_SECONDS = 40.0
@@ -32,7 +32,7 @@ _OTHER_DESCRIPTORS = 200
 _BOUNDS = {0: 80.0, 512: 120.0, 10_000: 200.0}
 # Answers begin to come when the window has long been full, even of 10,000.
 _LATENCY_MS = 30_000.0
-_PATIENT = {"moderation": {"timeouts": {"read_seconds": 60, "total_seconds": 60}}}
+PATIENT = {"moderation": {"timeouts": {"read_seconds": 60, "total_seconds": 60}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ def run(bench: Bench, plan: Plan) -> Found:
     rows: list[tuple[str, ...]] = []
     bounds: list[Bound] = []
     lines: dict[str, list[tuple[float, float]]] = {BARE: [], PRODUCT: []}
-    room = _room()
-    counts = tuple(count for count in plan.in_flight if count < room)
+    most = room()
+    counts = tuple(count for count in plan.in_flight if count < most)
     notes = tuple(
-        f"{count:,} in flight were left out: a process may have {room:,} connections here (`ulimit -n`)"
+        f"{count:,} in flight were left out: a process may have {most:,} connections here (`ulimit -n`)"
         for count in plan.in_flight
         if count not in counts
     )
@@ -71,7 +71,7 @@ def run(bench: Bench, plan: Plan) -> Found:
     return Found("Memory: resident, in MB", ("", BARE, PRODUCT), tuple(rows), (chart,), tuple(bounds), notes)
 
 
-def _room() -> int:
+def room() -> int:
     """How many connections a process started from here may have, after as many were allowed as can be."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _CONNECTIONS if most == resource.RLIM_INFINITY else min(most, _CONNECTIONS)
@@ -81,7 +81,7 @@ def _room() -> int:
 
 def _weight(bench: Bench, plan: Plan, contender: Contender, endpoint: str, count: int) -> float:
     topic = bench.filled(2 * count) if count else bench.topic("events")
-    job = bench.job(topic, endpoint, in_flight=max(1, count), settings=_PATIENT)
+    job = bench.job(topic, endpoint, in_flight=max(1, count), settings=PATIENT)
     with bench.working(contender, job) as (children, _):
         [child] = children
         try:

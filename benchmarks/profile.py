@@ -10,7 +10,6 @@ when it is missing. The picture goes into `docs/pictures`, the table's numbers i
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +20,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from benchmarks.areas import AREAS, areas
 from benchmarks.bench import Bench
 from benchmarks.contenders import product
-from benchmarks.flame import draw, grown, stacks
+from benchmarks.flame import drawn_within, stacks
 from benchmarks.harness import ROOT, Ended, service
 from benchmarks.results import KEPT
+from benchmarks.tools import fetched
 from tests.broker.cluster import KafkaCluster
 
 
@@ -33,64 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["AREAS", "Area", "Profile", "areas", "load_profile", "taken", "told"]
+__all__ = ["FLAME", "Profile", "load_profile", "taken", "told"]
 
 
 FLAME = ROOT / "docs" / "pictures" / "performance-flame.svg"
 _NAME = "profile"
-_MOST_BYTES = 300_000
 _LOOP = "Runner.run "
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """What time is spent for: the frames that show it (the innermost counts), and what there is to say about it."""
-
-    name: str
-    frames: tuple[str, ...]
-    remark: str
-
-
-AREAS = (
-    Area(
-        "signing",
-        ("consumer/moderation/protocol/signing",),
-        "Two SHA-256 and one HMAC a call, which the service demands; the body is hashed once.",
-    ),
-    Area(
-        "requests and answers",
-        ("consumer/moderation/protocol",),
-        "The form's body, and reading the answer into labels, bills and risk.",
-    ),
-    Area(
-        "HTTP",
-        ("consumer/moderation/calling/lean", "consumer/moderation/calling/aiohttp", "aiohttp/", "httptools", "yarl/"),
-        "Writing the request, parsing the answer, taking a connection and giving it back.",
-    ),
-    Area(
-        "calls: quota, retries, accounting",
-        ("consumer/moderation/calling", "consumer/quota"),
-        "The bucket's token, the stall guard, the breaker, and what is counted of each call.",
-    ),
-    Area(
-        "judge, cache and routes",
-        ("consumer/moderation", "consumer/routing", "consumer/policy", "consumer/judging", "consumer/verdict"),
-        "What is known already, which service judges what, and the verdict's fields.",
-    ),
-    Area("intake", ("consumer/intake", "consumer/event"), "The record's JSON, and the mapping of its fields."),
-    Area("metrics", ("consumer/metric", "prometheus_client/"), "Counters and histograms of each call and event."),
-    Area(
-        "engine",
-        ("consumer/engine",),
-        "Lanes, the window, order, offsets and their notes: what makes commits safe.",
-    ),
-    Area("Kafka", ("consumer/kafka", "aiokafka/"), "Fetching, producing and committing, by batches."),
-    Area(
-        "event loop and the rest",
-        ("",),
-        "What uvloop does with sockets, tasks and timers between the steps of the program.",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +52,6 @@ class Profile:
     about: str
 
 
-def areas(samples: Mapping[tuple[str, ...], int]) -> dict[str, int]:
-    """How many samples each area has: a stack belongs to the area of its innermost frame that any knows."""
-    found = dict.fromkeys((area.name for area in AREAS), 0)
-    for stack, count in samples.items():
-        found[_area(stack)] += count
-    return found
-
-
-def _area(stack: tuple[str, ...]) -> str:
-    for frame in reversed(stack):
-        for area in AREAS[:-1]:
-            if any(part in frame for part in area.frames):
-                return area.name
-    return AREAS[-1].name
-
-
 def told(profile: Profile) -> str:
     """The section of the page."""
     lines = ["## Where does the time go?", "", profile.about, ""]
@@ -126,7 +59,7 @@ def told(profile: Profile) -> str:
         lines += [f"![flame graph](pictures/{FLAME.name})", ""]
     lines += ["| what for | share | what there is to say |", "|---|---|---|"]
     for area in sorted(AREAS, key=lambda area: -profile.areas.get(area.name, 0)):
-        lines.append(f"| {area.name} | {profile.areas.get(area.name, 0) / profile.samples:.0%} | {area.remark} |")
+        lines.append(f"| {area.name} | {profile.areas.get(area.name, 0) / profile.samples:.0%} | {area.time} |")
     lines += ["", "Functions that the samples ended in most often:", "", "| function | share |", "|---|---|"]
     lines += [f"| `{name}` | {count / profile.samples:.1%} |" for name, count in profile.functions]
     return "\n".join(lines) + "\n"
@@ -151,23 +84,6 @@ def taken(samples: Mapping[tuple[str, ...], int], about: str) -> Profile:
     return Profile(sum(samples.values()), areas(samples), most, about)
 
 
-def _py_spy() -> str:
-    """The sampler, fetched into this environment if it is not there.
-
-    Raises:
-        Ended: it could not be fetched.
-    """
-    beside = Path(sys.executable).parent / "py-spy"
-    if beside.exists():
-        return str(beside)
-    uv = shutil.which("uv")
-    pip = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-    subprocess.run([*pip, "--quiet", "py-spy"], check=False)
-    if not beside.exists():
-        raise Ended("py-spy is needed, which could not be fetched: install it beside this Python, and try again")
-    return str(beside)
-
-
 def _sampled(bench: Bench, events: int, latency_ms: float, in_flight: int, rate: int) -> dict[tuple[str, ...], int]:
     raw = bench.folder / "samples.txt"
     topic = bench.filled(events)
@@ -175,7 +91,16 @@ def _sampled(bench: Bench, events: int, latency_ms: float, in_flight: int, rate:
         job = bench.job(topic, endpoint, in_flight=in_flight)
         with bench.working(product, job) as (children, verdicts):
             verdicts.wait(events // 20, 60, *children)
-            command = [_py_spy(), "record", "--pid", str(children[0].pid), "--rate", str(rate), "--format", "raw"]
+            command = [
+                fetched("py-spy"),
+                "record",
+                "--pid",
+                str(children[0].pid),
+                "--rate",
+                str(rate),
+                "--format",
+                "raw",
+            ]
             with subprocess.Popen(
                 [*command, "--output", str(raw), "--duration", "3600", "--function"],
                 stdout=subprocess.DEVNULL,
@@ -221,11 +146,8 @@ def main() -> None:
         f"{asked.rate} times a second by py-spy while it worked. Native code counts for the function that called it."
     )
     profile = taken(samples, about)
-    share = 0.001
-    while len((drawn := draw(grown(samples, least_share=share), "The closed loop")).encode()) > _MOST_BYTES:
-        share *= 1.5
     FLAME.parent.mkdir(parents=True, exist_ok=True)
-    FLAME.write_text(drawn, encoding="utf-8")
+    FLAME.write_text(drawn_within(samples, "The closed loop", "samples"), encoding="utf-8")
     kept = KEPT / "profiles"
     kept.mkdir(parents=True, exist_ok=True)
     (kept / f"{_NAME}.json").write_bytes(orjson.dumps(profile, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

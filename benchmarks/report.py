@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.harness import ROOT
+from benchmarks.heap import PICTURE, Heap, load_heap
+from benchmarks.heap import told as told_of_heap
 from benchmarks.plots import draw
-from benchmarks.profile import Profile, load_profile, told
+from benchmarks.profile import FLAME, Profile, load_profile, told
 from benchmarks.results import KEPT, MEASURED, adopt, load, table
 
 
@@ -43,7 +45,8 @@ make bench                                        # all of it, within 15 minutes
 python -m benchmarks --only closed_loop,order     # some of it
 python -m benchmarks.closed_loop --help           # one question, with numbers of your own
 python -m benchmarks.peers_install                # what the last table needs: FastStream, Arroyo, Parallel Consumer
-python -m benchmarks.profile                      # the flame graph
+python -m benchmarks.profile                      # the flame graph of the time
+python -m benchmarks.heap                         # and that of the memory
 python -m benchmarks.report                       # takes over what was measured, and writes this page
 ```
 
@@ -70,7 +73,7 @@ broker, service and reader of verdicts need their part of the same cores.
 """
 
 
-def page(results: Mapping[str, Result], profile: Profile | None) -> str:
+def page(results: Mapping[str, Result], profile: Profile | None, heap: Heap | None) -> str:
     """The whole page."""
     parts = [_HEAD]
     if results:
@@ -88,6 +91,8 @@ def page(results: Mapping[str, Result], profile: Profile | None) -> str:
         parts += [f"![{chart.title}](pictures/{file})\n" for file, chart in _charts(result)]
     if profile is not None:
         parts.append(told(profile))
+    if heap is not None:
+        parts.append(told_of_heap(heap))
     return "\n".join(parts)
 
 
@@ -152,9 +157,9 @@ def main() -> None:
     for name in drawn:
         (PICTURES / name).write_text(drawn[name], encoding="utf-8")
     for path in PICTURES.glob(f"{_NAME}*.svg"):
-        if path.name not in drawn and path.name != f"{_NAME}flame.svg":
+        if path.name not in drawn and path not in {FLAME, PICTURE}:
             path.unlink()
-    PAGE.write_text(page(results, load_profile(KEPT)), encoding="utf-8")
+    PAGE.write_text(page(results, load_profile(KEPT), load_heap(KEPT)), encoding="utf-8")
     print(f"written: {PAGE.relative_to(ROOT)} and {len(drawn)} pictures")
 
 

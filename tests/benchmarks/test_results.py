@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,11 @@ from hypothesis import strategies as st
 
 from benchmarks import flame, plots
 from benchmarks.__main__ import QUESTIONS
+from benchmarks.areas import AREAS, areas
+from benchmarks.heap import Heap, load_heap, stack_of
+from benchmarks.heap import told as told_of_heap
 from benchmarks.machine import machine
-from benchmarks.profile import AREAS, load_profile, taken, told
+from benchmarks.profile import load_profile, taken, told
 from benchmarks.report import PAGE, PICTURES, page, pictures
 from benchmarks.results import KEPT, Bound, Chart, Found, Line, Result, adopt, load, save
 
@@ -102,7 +106,7 @@ def test_a_flame_graph_leaves_out_what_is_rare() -> None:
     """Frames are as wide as their samples, and those below the least share are left to their callers."""
     raw = "".join(f"{';'.join(stack)} {count}\n" for stack, count in SAMPLES.items())
     assert flame.stacks(raw) == SAMPLES
-    said = words(flame.draw(flame.grown(SAMPLES, least_share=0.05), "closed loop"))
+    said = words(flame.draw(flame.grown(SAMPLES, least_share=0.05), "closed loop", "samples"))
     assert "sign (consumer/moderation/protocol/signing.py:9): 60.0%" in said
     assert "main: 100.0%" in said
     assert not any("seldom" in one for one in said)
@@ -115,13 +119,32 @@ def test_time_belongs_to_the_innermost_part_that_is_known() -> None:
     assert profile.areas["engine"] == 30
     assert sum(profile.areas.values()) == profile.samples == 100
     section = told(profile)
-    assert all(area.remark in section for area in AREAS)
+    assert all(area.time in section for area in AREAS)
     assert "| signing | 60% |" in section
+
+
+def test_what_modules_take_is_told_from_what_their_code_takes() -> None:
+    """A stack begins at the event loop, and ends where an import begins."""
+    packages = "/srv/site-packages"
+    outside = [("run", f"{sysconfig.get_path('stdlib')}/asyncio/runners.py", 118), ("main", f"{packages}/x.py", 1)]
+    working = ("call", f"{packages}/consumer/moderation/flights.py", 9)
+    names = stack_of([working, *outside])
+    assert names == ("run (asyncio/runners.py)", "call (consumer/moderation/flights.py)")
+    assert areas({names: 7})["judge, cache and routes"] == 7
+    loading = [("<module>", f"{packages}/consumer/engine/lane.py", 1), ("_load", "<frozen importlib>", 1)]
+    assert areas({stack_of([*loading, *outside]): 7})["modules"] == 7
+
+
+def test_the_memory_has_a_sentence_for_each_part() -> None:
+    """The table of the memory has all parts with their bytes, the largest first."""
+    section = told_of_heap(Heap(9_000_000, {"HTTP": 7_000_000, "engine": 2_000_000}, "traced."))
+    assert all(area.memory in section for area in AREAS)
+    assert section.index("| HTTP | 7.0 |") < section.index("| engine | 2.0 |")
 
 
 def test_the_page_has_every_result() -> None:
     """The page has the bars, the table and the picture of each question that was measured, and its method."""
-    text = page({"order": result("order")}, None)
+    text = page({"order": result("order")}, None, None)
     assert "| faster than the bare window | 2.03 | ≥ 1.8 | held |" in text
     assert "| memory, MB | 81 | ≤ 80 | **not held** |" in text
     assert "| 10 | 6,500 |" in text
@@ -141,6 +164,6 @@ def test_every_question_can_be_asked_by_itself(question: object) -> None:
 def test_the_page_is_that_of_the_kept_results() -> None:
     """The page and its pictures are what `python -m benchmarks.report` makes of the results that are kept."""
     results = {name: one for name, one in load(KEPT).items() if name in QUESTIONS}
-    assert PAGE.read_text(encoding="utf-8") == page(results, load_profile(KEPT))
+    assert PAGE.read_text(encoding="utf-8") == page(results, load_profile(KEPT), load_heap(KEPT))
     for name, drawn in pictures(results).items():
         assert (PICTURES / name).read_text(encoding="utf-8") == drawn
