@@ -31,7 +31,7 @@ _COLOURS = {"-": "red", "+": "green"}
 @click.option("--only", multiple=True, metavar="NAME", help="Only the case of this name; * stands for anything.")
 @click.option("--junit", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Also write JUnit's XML.")
 def command(*, config: tuple[str, ...], tests: tuple[str, ...], only: tuple[str, ...], junit: str | None) -> int:
-    """Try the cases that stand beside a configuration: a record in, and what is to become of it.
+    """Try the cases that stand beside a configuration: records in, and what is to become of them.
 
     Each case goes all the way through mapping, routes, calls and policy, with the simulator in the place of the
     service, in memory and in virtual time. No broker, no account and no secrets are needed. CONFIG is what `run`
@@ -64,7 +64,7 @@ def command(*, config: tuple[str, ...], tests: tuple[str, ...], only: tuple[str,
     chosen = _chosen([case for _, case in planned], only)
     _quieten()
     tried = [_try(settings, case) for case in chosen]
-    failed = sum(bool(one.difference) for one in tried)
+    failed = sum(bool(one.differing) for one in tried)
     seconds = sum(one.seconds for one in tried)
     click.echo(f"{len(tried) - failed} passed, {failed} failed in {seconds:.2f} s")
     if junit is not None:
@@ -96,20 +96,27 @@ def _quieten() -> None:
 
 def _try(settings: Settings, case: Planned) -> Tried:
     from consumer.rehearsal.comparing import difference, summary
-    from consumer.rehearsal.junit import Tried
-    from consumer.rehearsal.stage import rehearse
+    from consumer.rehearsal.junit import Differing, Tried
+    from consumer.rehearsal.stage import rehearse_all
 
     began = time.perf_counter()
-    ending = rehearse(settings, case.record, case.rules, as_json=case.as_json)
-    lines = difference(case.expected, ending)
-    tried = Tried(case.name, case.place, time.perf_counter() - began, lines, summary(ending))
-    if not lines:
+    endings = rehearse_all(settings, [step.arrival for step in case.steps], case.rules)
+    differing = [
+        Differing(step.heading, lines, summary(ending))
+        for step, ending in zip(case.steps, endings, strict=True)
+        if (lines := difference(step.expected, ending))
+    ]
+    tried = Tried(case.name, case.place, time.perf_counter() - began, differing)
+    if not differing:
         click.echo(f"{click.style('ok', fg='green')}    {case.name}")
         return tried
     click.echo(f"{click.style('FAIL', fg='red', bold=True)}  {case.name}  ({case.place})")
-    for line in lines:
-        click.echo(f"        {click.style(line, fg=_COLOURS.get(line[0]))}")
-    click.echo(f"      - expected, + found; {tried.summary}")
+    for record in differing:
+        if record.heading:
+            click.echo(f"      {record.heading}")
+        for line in record.lines:
+            click.echo(f"        {click.style(line, fg=_COLOURS.get(line[0]))}")
+        click.echo(f"      - expected, + found; {record.summary}")
     return tried
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from consumer.settings.section import Name, Section
 
 
-__all__ = ["Answer", "Case", "Cases", "Expected", "ExpectedCall", "ExpectedVerdict", "Given"]
+__all__ = ["Answer", "Case", "Cases", "Expected", "ExpectedCall", "ExpectedVerdict", "Given", "GivenInTurn"]
 
 
 Level = Literal["none", "low", "medium", "high"]
@@ -94,7 +94,8 @@ class Expected(Section):
     route: Name | None = None
     """The route that takes it."""
     calls: list[ExpectedCall] | None = None
-    """All calls, in any order, each once, however often it was tried."""
+    """All calls, in any order, each once, however often it was tried. One about several records of a case is the first
+    one's."""
     verdict: ExpectedVerdict | None = None
     """The verdict."""
     topic: Name | None = None
@@ -103,18 +104,31 @@ class Expected(Section):
     """It is a dead letter, for this: `map/mapping`, as `dead-letters list` has it."""
     skipped: bool = False
     """It is left out, since it has no value."""
+    position: Annotated[int, Field(ge=1)] | None = None
+    """As which of the case's records it is written, counted from 1."""
+
+
+class GivenInTurn(Given):
+    """One of several records, and what is to become of it."""
+
+    after_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long after the one before it comes in."""
+    expect: Expected | None = None
+    """What is to become of it."""
 
 
 class Case(Section):
-    """One record, and what is to become of it."""
+    """One record and what is to become of it, or several that come in one after the other."""
 
     name: Name
     """What the case is called; each has a name of its own."""
-    record: Given
+    record: Given | None = None
     """What comes in."""
+    records: Annotated[list[GivenInTurn], Field(min_length=1)] | None = None
+    """Instead of it and of `expect`, several records in their order."""
     service: Annotated[list[Answer], Field(default_factory=list)]
     """What the service says."""
-    expect: Expected
+    expect: Expected | None = None
     """What is to become of it."""
 
 

@@ -13,9 +13,9 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from consumer.rehearsal.book import Ending
     from consumer.rehearsal.cases import Expected, ExpectedCall
     from consumer.rehearsal.service import Sent
-    from consumer.rehearsal.stage import Ending
 
 
 __all__ = ["difference", "summary"]
@@ -86,6 +86,8 @@ def _found(expected: Expected, ending: Ending) -> dict[str, Any]:
             found["topic"] = ending.out.topic
         elif name == "dead_letter" and ending.error is not None:
             found["dead_letter"] = _code(expected.dead_letter or "", ending)
+        elif name == "position" and ending.position:
+            found["position"] = ending.position
     if ending.error is not None and "dead_letter" not in found:
         found["dead_letter"] = f"{ending.error.stage}/{ending.error.reason}"
     if ending.verdict is not None and (expected.dead_letter is not None or expected.skipped):

@@ -19,7 +19,7 @@ from consumer.simulator.settings import QUOTAS, SimulatorSettings
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from consumer.clock import Clock
     from consumer.simulator.faults import Fault
@@ -78,13 +78,14 @@ class Rule:
 
 
 class StandIn:
-    """A service in the same process, as an `UploadTransport`. It has no quota, and keeps what it was asked in `sent`.
+    """A service in the same process, as an `UploadTransport`. It has no quota.
 
     Args:
         clock: The time.
         rules: What it says; the first that is about a request decides, and the simulator where none is.
         copies: The known service that each of the user's own is like.
         timeout_seconds: After how long a request without an answer is given up.
+        heard: Told of each request by which something is judged, at once, by the task that sends it.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class StandIn:
         rules: Sequence[Rule] = (),
         copies: Mapping[str, str] | None = None,
         timeout_seconds: float = 30.0,
+        heard: Callable[[Sent], None] = lambda _: None,
     ) -> None:
         settings: dict[str, Any] = {f"{quota}_per_second": None for quota in QUOTAS}
         self._backend = Backend(SimulatorSettings(verify=False, **settings), clock)
@@ -101,17 +103,18 @@ class StandIn:
         self._rules = [(rule, None if rule.fault is None else Faults([rule.fault])) for rule in rules]
         self._copies = copies or {}
         self._timeout_seconds = timeout_seconds
-        self.sent: list[Sent] = []
+        self._heard = heard
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """Answer one request after a moment; see `Transport`."""
-        await asyncio.sleep(ANSWER_SECONDS)
         where, operation = urlsplit(url), headers["x-acs-action"]
         parameters = dict(parse_qsl(body.decode() or where.query, keep_blank_values=True))
+        sent = _sent(parameters) if operation in _JUDGING else None
+        if sent is not None:
+            self._heard(sent)
+        await asyncio.sleep(ANSWER_SECONDS)
         rule, fault = None, None
-        if operation in _JUDGING:
-            sent = _sent(parameters)
-            self.sent.append(sent)
+        if sent is not None:
             rule, faults = next(((one, dice) for one, dice in self._rules if one.is_about(sent)), (None, None))
             fault = None if faults is None else faults.strike(operation, sent.service, _kinds(rule))
             parameters["Service"] = self._known(operation, sent.service)

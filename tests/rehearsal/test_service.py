@@ -9,7 +9,7 @@ import pytest
 
 from consumer.record import Partition, Record
 from consumer.rehearsal.service import Rule
-from consumer.rehearsal.stage import EPOCH_SECONDS, Ending, rehearse
+from consumer.rehearsal.stage import EPOCH_SECONDS, rehearse
 from consumer.settings import load
 from consumer.simulator.faults import Fault
 
@@ -17,6 +17,7 @@ from consumer.simulator.faults import Fault
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from consumer.rehearsal.book import Ending
     from consumer.settings import Settings
 
 
