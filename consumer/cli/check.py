@@ -22,7 +22,9 @@ __all__ = ["command"]
 @click.command(short_help="say what a configuration does, and whether it can work")
 @click.argument("config", nargs=-1, type=click.Path(path_type=str))
 @click.option(
-    "--connect", is_flag=True, help="Also try the broker, every topic, and one signed call (one short text, billed)."
+    "--connect",
+    is_flag=True,
+    help="Also try the broker, every topic, the schema registry, and one signed call (one short text, billed).",
 )
 @click.option(
     "--sample",
@@ -114,11 +116,19 @@ def _connect(settings: Settings) -> bool:
     import logging
 
     from consumer.cli.check_connect import connect, list_topics, rights, signed_call, topic_configs
+    from consumer.cli.check_registry import try_registry
 
     # The client's log says at length what each finding says in a line.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     findings = asyncio.run(
-        connect(settings, topics=list_topics, configs=topic_configs, call=signed_call, rights=rights)
+        connect(
+            settings,
+            topics=list_topics,
+            configs=topic_configs,
+            call=signed_call,
+            rights=rights,
+            registry=try_registry,
+        )
     )
     _findings(findings)
     return all(finding.ok for finding in findings)

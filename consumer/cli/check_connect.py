@@ -11,14 +11,14 @@ from consumer.errors import CallError, StartError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
     from consumer.kafka.certificates import CertificateFiles
     from consumer.moderation.protocol.services import Service
     from consumer.settings.models import Kafka, Settings
 
 
-__all__ = ["Finding", "TopicConfigs", "connect", "list_topics", "rights", "signed_call", "topic_configs"]
+__all__ = ["Finding", "TopicConfigs", "connect", "expiring", "list_topics", "rights", "signed_call", "topic_configs"]
 
 
 TopicConfigs = dict[str, dict[str, str]]
@@ -60,6 +60,7 @@ async def connect(
     configs: Callable[[Kafka, Collection[str]], Awaitable[TopicConfigs]],
     call: Callable[[Settings], Awaitable[str]],
     rights: Callable[[Settings, Mapping[str, str]], Awaitable[Mapping[str, Finding]]] | None = None,
+    registry: Callable[[Settings], Awaitable[Iterable[Finding]]] | None = None,
 ) -> list[Finding]:
     """Try all that a start would need; nothing is read or written, one call is made. Cancelling it ends what it tries.
 
@@ -70,6 +71,7 @@ async def connect(
         call: makes one call and says what was answered, or raises StartError.
         rights: finds what our user lacks rights on, by its name, given the topics that it needs and the keys that name
             them, or raises StartError; not asked for when None.
+        registry: tries the schema registry, where there is to be one; not asked for when None.
     """
     findings: list[Finding] = []
     try:
@@ -87,6 +89,8 @@ async def connect(
         findings += [lacking[topic] if topic in lacking else _topic(topic, key, there) for topic, key in needed.items()]
         findings += [finding for name, finding in lacking.items() if name not in needed]
         findings += await _dead_letters(settings, there, configs)
+    if registry is not None:
+        findings += await registry(settings)
     try:
         findings.append(Finding("signed call", ok=True, said=await call(settings)))
     except StartError as error:
@@ -160,17 +164,17 @@ async def rights(settings: Settings, needed: Mapping[str, str]) -> dict[str, Fin
     finally:
         await close_within(1.0, admin.close(), admin._client)  # noqa: SLF001  # only the client can cut its connections
     files = secured(kafka.security).certificates
-    return lacking | ({} if files is None else _certificates(files))
+    return lacking | ({} if files is None else expiring(files))
 
 
-def _certificates(files: CertificateFiles) -> dict[str, Finding]:
+def expiring(files: CertificateFiles) -> dict[str, Finding]:
     """Certificates of ours, or of authorities, that expire within two weeks."""
     soon = {key: moment for key, moment in files.expiry().items() if moment < time.time() + _SOON_SECONDS}
     return {
         key: Finding(
             "certificate",
             ok=True,
-            said=f"a certificate in {files.path(key)} (kafka.security.{key}) expires at "
+            said=f"a certificate in {files.path(key)} ({files.section}.{key}) expires at "
             f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(moment))}",
             remedy="have it renewed; a new one is used as soon as it is in the file",
         )

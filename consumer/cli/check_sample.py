@@ -1,4 +1,4 @@
-"""What would become of a sample record: its event, its route and its calls. Nothing is sent."""
+"""What would become of a sample record: its event, its route, its uploads and its calls. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consumer.intake import Intake
 from consumer.intake.codec import decode
 from consumer.intake.formats import formats_of_json
 from consumer.metrics import Metrics
-from consumer.moderation.preview import preview
+from consumer.moderation.preview import preview, uploaded
 from consumer.moderation.protocol.services import resolve
 from consumer.record import Partition, Record
 from consumer.routing import Router
@@ -66,6 +66,8 @@ def samples(settings: Settings, content: bytes) -> Iterator[Sample]:
             if route is None:
                 raise RouteError("no route takes it")
             lines.append(f"route: {route.name}")
+            event, uploads = uploaded(event)
+            lines += [f"upload: {upload.said}" for upload in uploads]
             lines += [f"call: {_call(call)}" for call in preview(event, [services[one] for one in route.services])]
         except NothingToJudge as skipped:
             yield Sample(name, [f"skipped: {skipped}"])

@@ -20,7 +20,7 @@ from consumer.errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from consumer.intake.registry import Found
+    from consumer.intake.registry_client import Found
 
 
 __all__ = ["AvroReader"]

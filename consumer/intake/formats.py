@@ -13,7 +13,7 @@ from consumer.intake.cloudevents import cloudevent
 from consumer.intake.codec import decode
 from consumer.intake.debezium import change
 from consumer.intake.framing import message_indexes, unframed
-from consumer.intake.registry import Kind, Registry
+from consumer.intake.registry import Registry
 from consumer.plugins.calling import RAISED
 from consumer.record import Record
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.clock import Clock
-    from consumer.intake.registry import Found, Reader
+    from consumer.intake.registry import Reader
+    from consumer.intake.registry_client import Found, Kind
     from consumer.metrics import Metrics
     from consumer.plugins import CodecFunction
     from consumer.plugins.calling import Plugin

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         FileDescriptor,
     )
 
-    from consumer.intake.registry import Found
+    from consumer.intake.registry_client import Found
 
 
 __all__ = ["ProtobufReader"]

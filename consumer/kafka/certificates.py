@@ -17,15 +17,22 @@ from consumer.errors import StartError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from consumer.settings.formats import SchemaRegistry
     from consumer.settings.models import KafkaSecurity
 
 
-__all__ = ["CertificateFiles", "expires_at"]
+__all__ = ["EXPIRED", "NOT_YET_VALID", "OTHER_NAME", "UNTRUSTED", "CertificateFiles", "expires_at"]
 
 
 _log = structlog.get_logger(__name__)
 
 FILES: Final = ("ca_file", "certificate_file", "key_file")
+
+# Why a certificate is not trusted, as OpenSSL calls it (X509_V_ERR_…).
+NOT_YET_VALID: Final = 9
+EXPIRED: Final = 10
+OTHER_NAME: Final = {62, 64}
+UNTRUSTED: Final = {2, 18, 19, 20, 21}
 
 _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -53,12 +60,14 @@ class CertificateFiles:
 
     Args:
         security: Names the files.
+        section: What its keys are below, for people.
 
     Raises:
         StartError: one of the files cannot be used.
     """
 
-    def __init__(self, security: KafkaSecurity) -> None:
+    def __init__(self, security: KafkaSecurity | SchemaRegistry, section: str = "kafka.security") -> None:
+        self.section = section
         self._paths = {key: Path(name) for key in FILES if (name := getattr(security, key)) is not None}
         self.problem: StartError | None = None
         """Why what is in the files now is not in use; None while it is."""
@@ -106,7 +115,7 @@ class CertificateFiles:
                 found[key] = path.read_text(encoding="latin-1")
             except OSError as error:
                 raise StartError(
-                    f"kafka.security.{key}, {path}, cannot be read: {error.strerror}",
+                    f"{self.section}.{key}, {path}, cannot be read: {error.strerror}",
                     f"correct {key}, or mount the file where it is looked for, readable for this program's user",
                 ) from error
         return found
@@ -127,7 +136,7 @@ class CertificateFiles:
         return context
 
     def _require_certificates(self, key: str, text: str) -> None:
-        where = f"kafka.security.{key}, {self._paths[key]},"
+        where = f"{self.section}.{key}, {self._paths[key]},"
         try:
             found = expires_at(text)
         except (ValueError, IndexError) as error:
@@ -139,17 +148,17 @@ class CertificateFiles:
         certificate, key = self._paths["certificate_file"], self._paths.get("key_file")
         if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
             return StartError(
-                f"kafka.security.key_file, {key}, is not the key of kafka.security.certificate_file, {certificate}",
+                f"{self.section}.key_file, {key}, is not the key of {self.section}.certificate_file, {certificate}",
                 "put the two files there that were made together",
             )
         if isinstance(error, _Encrypted):
             return StartError(
-                f"kafka.security.key_file, {key}, is protected by a password",
+                f"{self.section}.key_file, {key}, is protected by a password",
                 "decrypt it, for example with openssl pkey, and let nobody but this program's user read it",
             )
         return StartError(
-            f"kafka.security.key_file, {key}, holds no private key in PEM that can be used",
-            "put the key of kafka.security.certificate_file there, in PEM",
+            f"{self.section}.key_file, {key}, holds no private key in PEM that can be used",
+            f"put the key of {self.section}.certificate_file there, in PEM",
         )
 
 

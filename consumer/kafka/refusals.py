@@ -18,6 +18,7 @@ from aiokafka.errors import (
 )
 
 from consumer.errors import StartError
+from consumer.kafka.certificates import EXPIRED, NOT_YET_VALID, OTHER_NAME, UNTRUSTED
 from consumer.kafka.tokens import TokenUnavailable
 
 
@@ -30,12 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClosedAtFirstRequest", "missing_topics", "unreachable"]
 
-
-# What OpenSSL calls it (X509_V_ERR_…).
-NOT_YET_VALID: Final = 9
-EXPIRED: Final = 10
-OTHER_NAME: Final = {62, 64}
-UNTRUSTED: Final = {2, 18, 19, 20, 21}
 
 # A TLS alert begins with these bytes; taken for Kafka's own format they are the length of an answer.
 ALERT: Final = range(0x15030000, 0x15040000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -11,9 +11,8 @@ import orjson
 
 from consumer.building import limits, policy, routes
 from consumer.errors import MappingError, NothingToJudge, RecordError, RouteError
-from consumer.event import Image, OssObject
 from consumer.intake.paths import compile_path
-from consumer.moderation.preview import preview
+from consumer.moderation.preview import preview, uploaded
 from consumer.moderation.protocol.billing import bill, price_list
 from consumer.moderation.protocol.services import resolve
 from consumer.rehearsal.intake import Reading
@@ -157,6 +156,8 @@ def explain(loaded: Loaded, record: Record, *, judged: bool = False) -> Explaine
         event = reading.event(record)
         fields += _fields(loaded, reading.document(record), event)
         route = _routed(Router(routes(settings)), event, record.partition.topic, rules)
+        event, uploads = uploaded(event)
+        notes += [f"uploaded before any call: {upload.said}" for upload in uploads]
         calls += _calls(settings, event, route)
         notes += _notes(settings, route, calls)
     except RecordError as caught:
@@ -264,7 +265,7 @@ def _calls(settings: Settings, event: Event, route: Route) -> Iterator[CallShown
         price_list(settings.moderation.prices),
         limits(settings),
     )
-    for call in preview(_placed(event), [services[name] for name in route.services]):
+    for call in preview(event, [services[name] for name in route.services]):
         service = call.service
         yield CallShown(
             service.name,
@@ -274,15 +275,6 @@ def _calls(settings: Settings, event: Event, route: Route) -> Iterator[CallShown
             per_second[service.quota],
             bill(call, prices),
         )
-
-
-def _placed(event: Event) -> Event:
-    """The event as if its local images were uploaded already."""
-    images = tuple(
-        Image(oss=OssObject("the-bucket-for-uploads", image.name, "")) if image.file or image.content else image
-        for image in event.images
-    )
-    return event if images == event.images else replace(event, images=images)
 
 
 def _parameters(call: Call) -> Mapping[str, Any]:

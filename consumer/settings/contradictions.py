@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from consumer.plugins.calling import Kind
-    from consumer.settings.formats import Format, TopicFormat
+    from consumer.settings.formats import Format, SchemaRegistry, TopicFormat
+    from consumer.settings.kafka import KafkaSecurity
     from consumer.settings.models import Settings
 
 
@@ -125,15 +126,19 @@ def _format_topics(settings: Settings, where: Places) -> Iterator[Problem]:
 
 def _registry(settings: Settings, where: Places) -> Iterator[Problem]:
     registry, at = settings.format.schema_registry, ("format", "schema_registry")
-    user, password, token, ca = ((*at, name) for name in ("username", "password", "token", "ca_file"))
+    user, password, token = ((*at, name) for name in ("username", "password", "token"))
     if registry.token is not None and registry.username is not None:
         yield where.problem((token, user), f"set beside {where.of(user)}; a registry is told one of them")
     if registry.username is not None and registry.password is None:
         yield where.problem((password, user), f"not set, but {where.of(user)} is; one needs the other")
     if registry.password is not None and registry.username is None:
         yield where.problem((user, password), f"not set, but {where.of(password)} is; one needs the other")
-    if registry.ca_file is not None and (registry.url or "").startswith("http:"):
-        yield where.problem((ca,), f"set, but {where.of((*at, 'url'))} is no https address, so it is never used")
+    if (registry.url or "").startswith("http:"):
+        for name in ("ca_file", "certificate_file", "key_file"):
+            if getattr(registry, name) is not None:
+                text = f"set, but {where.of((*at, 'url'))} is no https address, so it is never used"
+                yield where.problem(((*at, name),), text)
+    yield from _pair(registry, at, where)
 
 
 def _heartbeat(settings: Settings, where: Places) -> Iterator[Problem]:
@@ -189,11 +194,15 @@ def _not_authenticated(settings: Settings, where: Places) -> Iterator[Problem]:
 
 
 def _certificate(settings: Settings, where: Places) -> Iterator[Problem]:
-    security = settings.kafka.security
-    certificate, key = ("kafka", "security", "certificate_file"), ("kafka", "security", "key_file")
-    if security.certificate_file is not None and security.key_file is None:
+    yield from _pair(settings.kafka.security, ("kafka", "security"), where)
+
+
+def _pair(section: KafkaSecurity | SchemaRegistry, at: Path, where: Places) -> Iterator[Problem]:
+    """A certificate of ours without its key, or a key alone."""
+    certificate, key = (*at, "certificate_file"), (*at, "key_file")
+    if section.certificate_file is not None and section.key_file is None:
         yield where.problem((key, certificate), f"not set, but {where.of(certificate)} is; one needs the other")
-    if security.key_file is not None and security.certificate_file is None:
+    if section.key_file is not None and section.certificate_file is None:
         yield where.problem((certificate, key), f"not set, but {where.of(key)} is; one needs the other")
 
 

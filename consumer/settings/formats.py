@@ -30,7 +30,12 @@ class SchemaRegistry(Section):
     token: Secret | None = None
     """A bearer token, in place of a user and password."""
     ca_file: Name | None = None
-    """Certificates to trust, in PEM; the system's own when not set."""
+    """Certificates to trust, in PEM; the system's own when not set. It is read again when it changes."""
+    certificate_file: Name | None = None
+    """Our certificate for mutual TLS, in PEM, with those between it and the authority. It is read again when it
+    changes."""
+    key_file: Name | None = None
+    """The private key of our certificate, in PEM, without a password. It is read again when it changes."""
     timeout_seconds: Seconds = 10.0
     """How long one request may take; a registry that does not answer is asked again for as long as it takes."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import socket
@@ -208,6 +209,50 @@ def test_a_sample_that_no_route_takes(check: Callable[..., tuple[int, str]], tmp
     assert code == 69
     assert "sample record: FAILED, a dead letter (route/no_route): no route takes it" in said
     assert "  kind: post" in said
+
+
+def test_samples_with_images_of_this_machine(check: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    """What would be uploaded is said, and each image has its call; the same bytes are uploaded and judged once."""
+    gif = b"GIF89a and so on"
+    (tmp_path / "images").mkdir()
+    for name in ("a.gif", "same.gif"):
+        (tmp_path / "images" / name).write_bytes(gif)
+    images = [{"file": "a.gif"}, {"file": "same.gif"}, {"content": base64.b64encode(b"BM").decode()}]
+    (tmp_path / "record.json").write_text(json.dumps({"id": 1, "images": images}))
+    code, said = check(_CONFIG + f"mapping: {{image_directory: {tmp_path}/images}}\n", "--sample", "record.json")
+    assert code == 0
+    lines = said.splitlines()
+    assert lines[lines.index("  route: images") + 1 :] == [
+        f"  upload: {tmp_path}/images/a.gif (image/gif, 16 bytes)",
+        "  upload: image 3 of the record (image/bmp, 2 bytes)",
+        "  call: baselineCheck_global (ImageModeration), one image",
+        "  call: baselineCheck_global (ImageModeration), one image",
+    ]
+
+
+def test_a_sample_with_a_file_that_is_elsewhere(check: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    """A file that only the machine of the consumer may have is told, and is no fault."""
+    (tmp_path / "record.json").write_text('{"id": 1, "images": [{"file": "a.gif"}]}')
+    code, said = check(_CONFIG + "mapping: {image_directory: /nowhere}\n", "--sample", "record.json")
+    assert code == 0
+    assert (
+        "  upload: /nowhere/a.gif, not looked at (an image's file cannot be read: No such file or directory); "
+        "where the consumer runs it has to be there\n"
+        "  call: baselineCheck_global (ImageModeration), one image\n"
+    ) in said
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"no image", "image_format"), (b"", "image_empty")])
+def test_a_sample_with_a_file_that_is_no_image(
+    check: Callable[..., tuple[int, str]], tmp_path: Path, content: bytes, reason: str
+) -> None:
+    """What no service would take is a dead letter before anything is sent."""
+    (tmp_path / "a.gif").write_bytes(content)
+    (tmp_path / "record.json").write_text('{"id": 1, "images": [{"file": "a.gif"}]}')
+    code, said = check(_CONFIG + f"mapping: {{image_directory: {tmp_path}}}\n", "--sample", "record.json")
+    assert code == 69
+    assert f"sample record: FAILED, a dead letter (moderate/{reason}): an image is" in said
+    assert "call:" not in said
 
 
 def test_all_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -164,10 +165,19 @@ def test_what_is_no_record_is_said(explain: Command, tmp_path: Path) -> None:
 
 
 def test_a_local_image_is_no_fault(explain: Command) -> None:
-    """An image that would be uploaded first has a call like any other."""
-    code, out, _ = explain({"payload": {"content_id": "p", "media": [{"type": "photo", "url": {"content": "aGk="}}]}})
+    """An image that would be uploaded first has a call like any other, and the upload is told."""
+    image = base64.b64encode(b"GIF89a").decode()
+    code, out, _ = explain({"payload": {"content_id": "p", "media": [{"type": "photo", "url": {"content": image}}]}})
     assert code == 0
-    assert "ossObjectName: 2 bytes" in out
+    assert "ossObjectName: image 1 of the record" in out
+    assert "note: uploaded before any call: image 1 of the record (image/gif, 6 bytes)" in out
+
+
+def test_a_local_image_that_no_service_takes_is_a_dead_letter(explain: Command) -> None:
+    """Bytes that are no image are told before anything is sent for them."""
+    code, out, _ = explain({"payload": {"content_id": "p", "media": [{"type": "photo", "url": {"content": "aGk="}}]}})
+    assert code == 65
+    assert "DEAD LETTER to moderation.dead-letters: moderate/image_format: an image is of no supported format" in out
 
 
 def test_missing_secrets_are_not_missed(explain: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,13 +22,14 @@ SHOWN = [(title, shown) for title, text in SECTIONS for shown in re.findall(r"``
 
 
 def test_each_format_is_shown() -> None:
-    """There is a configuration for each of the five platforms, and for topics that differ."""
+    """There is a configuration for each of the five platforms, for a registry, and for topics that differ."""
     assert [title for title, _ in SHOWN] == [
         "Nested JSON",
         "CloudEvents",
         "Debezium",
         "Avro",
         "Protobuf",
+        "The schema registry",
         "Topics that differ",
     ]
 
@@ -41,4 +42,4 @@ def test_what_is_shown_is_taken(title: str, shown: str, tmp_path: Path) -> None:
     path.write_text(shown.replace("/run/secrets/registry", str(secret)), encoding="utf-8")
     topics: Mapping[str, str] = {"MODERATION__KAFKA__TOPICS": "ugc,chat"}
     settings = load([PLATFORMS / "base.yaml", path], topics).settings
-    assert settings.mapping.id != "id" or title == "CloudEvents"
+    assert settings.mapping.id != "id" or title in {"CloudEvents", "The schema registry"}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from consumer.errors import DecodeError
 from consumer.intake.avro import AvroReader
-from consumer.intake.registry import Found
+from consumer.intake.registry_client import Found
 
 
 def a_record(*fields: tuple[str, Any], name: str = "R") -> dict[str, Any]:

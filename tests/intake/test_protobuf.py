@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from consumer.errors import DecodeError
 from consumer.intake.protobuf import ProtobufReader
-from consumer.intake.registry import Found
+from consumer.intake.registry_client import Found
 
 
 STRING, INT64, MESSAGE = 9, 3, 11

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 import structlog
-import trustme
 from pydantic import SecretStr
 
 from consumer.errors import DecodeError, NotYet, StartError
@@ -18,12 +17,9 @@ from consumer.intake.formats import Formats
 from consumer.metrics import Metrics
 from consumer.record import Partition, Record
 from consumer.settings.formats import Format, SchemaRegistry
+from tests.intake.authority import Authority
 from tests.intake.fake_registry import FakeRegistry
 from tests.ports import free_port
-
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 SCHEMA = '{"type": "record", "name": "Post", "fields": [{"name": "id", "type": "string"}]}'
@@ -77,6 +73,16 @@ class Reading:
 
     def requests(self) -> dict[str, float]:
         return {outcome: count for (outcome,), count in self.metrics.totals("schema_requests").items()}
+
+
+async def held(reading: Reading) -> list[dict[str, Any]]:
+    """What is said while this one cannot have its schema."""
+    waiting = asyncio.create_task(reading.read())
+    while not reading.formats.holds():
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    return reading.formats.holds()
 
 
 def with_registry(main: Any, registry: FakeRegistry | None = None) -> Any:
@@ -315,36 +321,78 @@ def test_the_registry_is_told_who_we_are(settings: dict[str, Any], wanted: str) 
 
 def test_a_registry_with_a_certificate_of_its_own_is_trusted_by_its_file(tmp_path: Path) -> None:
     """With `ca_file` the connection is made; without it the registry counts as away."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
+    authority = Authority(tmp_path)
 
-    async def main() -> None:
-        registry = FakeRegistry(context=context)
-        async with registry.serving():
-            registry.add(1, SCHEMA)
-            assert await Reading(registry, ca_file=str(tmp_path / "ca.pem")).read() == {"id": "a"}
-            distrustful = Reading(registry)
-            waiting = asyncio.create_task(distrustful.read())
-            while not distrustful.formats.holds():
-                await asyncio.sleep(0.01)
-            waiting.cancel()
-            await asyncio.wait({waiting})
-            assert "certificate" in distrustful.formats.holds()[0]["meaning"]
+    async def main(registry: FakeRegistry) -> None:
+        registry.add(1, SCHEMA)
+        assert await Reading(registry, ca_file=authority.ca_file).read() == {"id": "a"}
+        (hold,) = await held(Reading(registry))
+        assert (
+            "its certificate was signed by none of the authorities that we trust, the system's own" in hold["meaning"]
+        )
+        assert "format.schema_registry.ca_file" in hold["remedy"]
 
-    asyncio.run(main())
+    with_registry(main, FakeRegistry(context=authority.serving()))
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_file_of_certificates_that_cannot_be_used_is_told_at_start(tmp_path: Path, content: str | None) -> None:
-    """The start fails, and says which file and which key."""
-    path = tmp_path / "ca.pem"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
-    with pytest.raises(StartError, match=r"ca\.pem cannot be used") as caught:
-        Reading(FakeRegistry(url="https://localhost:1"), ca_file=str(path))
-    assert "format.schema_registry.ca_file" in caught.value.remedy
+def test_a_registry_that_wants_a_certificate_of_ours(tmp_path: Path) -> None:
+    """With mutual TLS schemas are fetched with our certificate; without one the registry counts as away."""
+    authority = Authority(tmp_path)
+    trusted = {"ca_file": authority.ca_file}
+
+    async def main(registry: FakeRegistry) -> None:
+        registry.add(1, SCHEMA)
+        assert await Reading(registry, **trusted, **authority.identity()).read() == {"id": "a"}
+        (hold,) = await held(Reading(registry, **trusted))
+        assert "it wants a certificate of ours, it seems, and we have none" in hold["meaning"]
+        assert hold["remedy"].startswith("set format.schema_registry.certificate_file and format.schema_registry.key")
+
+    with_registry(main, FakeRegistry(context=authority.serving(clients_by=authority)))
+
+
+def test_renewed_certificates_are_used_without_a_restart(tmp_path: Path) -> None:
+    """A record that waits since our certificate is refused is read once a good one is in the files."""
+    authority, others = Authority(tmp_path), Authority(tmp_path, "others")
+    own, foreign = authority.identity(), others.identity()
+    good, bad = ({key: Path(name).read_bytes() for key, name in files.items()} for files in (own, foreign))
+
+    def mount(contents: dict[str, bytes]) -> None:
+        for key, content in contents.items():
+            Path(own[key]).write_bytes(content)
+
+    async def main(registry: FakeRegistry) -> None:
+        registry.add(1, SCHEMA)
+        reading = Reading(registry, ca_file=authority.ca_file, **own)
+        waiting = asyncio.create_task(reading.read())
+        while not reading.formats.holds():
+            await asyncio.sleep(0.01)
+        assert f"{own['certificate_file']}, is not one that it trusts" in reading.formats.holds()[0]["meaning"]
+        mount(good)
+        assert await waiting == {"id": "a"}
+
+    mount(bad)
+    with_registry(main, FakeRegistry(context=authority.serving(clients_by=authority)))
+
+
+def test_a_file_of_certificates_that_cannot_be_used_is_told_at_start(tmp_path: Path) -> None:
+    """The start fails, says which file and which key, and shows nothing of what is in it."""
+    authority, others = Authority(tmp_path), Authority(tmp_path, "others")
+    text, foreign = tmp_path / "text.pem", others.identity()["key_file"]
+    text.write_text("planted words", encoding="utf-8")
+    own = authority.identity()
+    for given, said in (
+        ({"ca_file": "/nowhere.pem"}, "format.schema_registry.ca_file, /nowhere.pem, cannot be read: No such file"),
+        ({"ca_file": str(text)}, f"format.schema_registry.ca_file, {text}, holds no certificate in PEM"),
+        ({**own, "key_file": str(text)}, f"format.schema_registry.key_file, {text}, holds no private key in PEM"),
+        (
+            {**own, "key_file": foreign},
+            f"key_file, {foreign}, is not the key of format.schema_registry.certificate_file",
+        ),
+    ):
+        with pytest.raises(StartError) as caught:
+            Reading(FakeRegistry(url="https://localhost:1"), **given)
+        assert said in str(caught.value)
+        assert "planted" not in f"{caught.value} {caught.value.remedy}"
 
 
 @pytest.mark.parametrize(("encoding", "library"), [("avro", "fastavro"), ("protobuf", "google.protobuf")])

@@ -20,6 +20,7 @@ BASE: dict[str, Any] = {
     "moderation": {"region": "ap-southeast-1", "credentials": {"access_key_id": "i", "access_key_secret": "s"}},
 }
 URL = {"url": "http://registry:8081"}
+TLS = {"url": "https://registry:8081"}
 
 
 def problems(folder: Path, given: dict[str, Any]) -> list[str]:
@@ -75,6 +76,21 @@ def problems(folder: Path, given: dict[str, Any]) -> list[str]:
             "is no https address",
         ),
         (
+            {"encoding": "avro", "schema_registry": {**URL, "certificate_file": "/tls.crt", "key_file": "/tls.key"}},
+            "format.schema_registry.certificate_file",
+            "is no https address",
+        ),
+        (
+            {"encoding": "avro", "schema_registry": {**TLS, "certificate_file": "/tls.crt"}},
+            "format.schema_registry.key_file",
+            "not set, but format.schema_registry.certificate_file (config:",
+        ),
+        (
+            {"encoding": "avro", "schema_registry": {**TLS, "key_file": "/tls.key"}},
+            "format.schema_registry.certificate_file",
+            "not set, but format.schema_registry.key_file (config:",
+        ),
+        (
             {"encoding": "avro", "schema_registry": {"url": "http://user:secret@registry:8081"}},
             "format.schema_registry.url",
             "such as https://registry:8081",
@@ -96,6 +112,10 @@ def test_a_format_that_cannot_work_is_told_with_its_place(
         {"envelope": "debezium", "operations": ["create", "update"]},
         {"encoding": "json_schema"},
         {"topics": {"chat": {"encoding": "avro"}}, "schema_registry": {**URL, "token": "t"}},
+        {
+            "encoding": "avro",
+            "schema_registry": {**TLS, "ca_file": "/ca.crt", "certificate_file": "/tls.crt", "key_file": "/tls.key"},
+        },
     ],
 )
 def test_a_format_that_can_work_is_taken(tmp_path: Path, given: dict[str, Any]) -> None:
