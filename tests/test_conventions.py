@@ -20,7 +20,7 @@ LAYERS = (
     {"judging", "reloading"},
     {"building"},
     {"kafka", "moderation", "simulator", "intake", "admin", "callbacks", "tracing"},
-    {"engine", "batching"},
+    {"engine", "batching", "certificates"},
     {"settings", "quota", "policy", "routing", "metrics", "metrics_delivery", "metrics_money", "logs", "plugins"},
     {"event", "frozen", "meters", "metric", "record", "verdict", "errors", "clock", "runtime", "listening", "recent"},
 )

@@ -13,7 +13,7 @@ from consumer.errors import CallError, StartError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
-    from consumer.kafka.certificates import CertificateFiles
+    from consumer.certificates import CertificateFiles
     from consumer.moderation.protocol.services import Service
     from consumer.settings.models import Kafka, Settings
 

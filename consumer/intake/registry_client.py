@@ -11,9 +11,9 @@ from uuid import UUID
 import aiohttp
 import orjson
 
+from consumer.certificates import CertificateFiles
 from consumer.errors import StartError
 from consumer.intake.registry_refusals import not_a_registry, refused, unanswered
-from consumer.kafka.certificates import CertificateFiles
 
 
 if TYPE_CHECKING:

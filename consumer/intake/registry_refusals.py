@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from consumer.kafka.certificates import EXPIRED, NOT_YET_VALID, OTHER_NAME, UNTRUSTED
+from consumer.certificates import EXPIRED, NOT_YET_VALID, OTHER_NAME, UNTRUSTED
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from consumer.kafka.certificates import CertificateFiles
+    from consumer.certificates import CertificateFiles
     from consumer.settings.formats import SchemaRegistry
 
 

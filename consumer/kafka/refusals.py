@@ -17,15 +17,15 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from consumer.certificates import EXPIRED, NOT_YET_VALID, OTHER_NAME, UNTRUSTED
 from consumer.errors import StartError
-from consumer.kafka.certificates import EXPIRED, NOT_YET_VALID, OTHER_NAME, UNTRUSTED
 from consumer.kafka.tokens import TokenUnavailable
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from consumer.kafka.certificates import CertificateFiles
+    from consumer.certificates import CertificateFiles
     from consumer.settings.models import KafkaSecurity
 
 

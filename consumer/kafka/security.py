@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 import structlog
 from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
 
+from consumer.certificates import CertificateFiles
 from consumer.errors import StartError
-from consumer.kafka.certificates import CertificateFiles
 from consumer.kafka.tokens import tokens_from
 
 

@@ -17,11 +17,11 @@ from cryptography.x509 import load_pem_x509_certificate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.certificates import CertificateFiles, expires_at
 from consumer.cli.check_connect import rights
 from consumer.errors import StartError
 from consumer.kafka import security as security_module
 from consumer.kafka import tokens as tokens_module
-from consumer.kafka.certificates import CertificateFiles, expires_at
 from consumer.kafka.connection import client_options, connect
 from consumer.kafka.security import secured
 from consumer.kafka.tokens import Tokens, TokenUnavailable, tokens_from
