@@ -11,11 +11,13 @@ from aiokafka.codec import has_zstd
 from aiokafka.errors import (
     BrokerResponseError,
     ConcurrentTransactions,
+    CorruptRecordException,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
     OutOfOrderSequenceNumber,
     ProducerClosed,
+    UnknownError,
     UnknownProducerId,
 )
 from aiokafka.partitioner import DefaultPartitioner, murmur2
@@ -40,6 +42,7 @@ __all__ = [
     "discard_producer",
     "hand_over",
     "is_refusal",
+    "is_unclear",
     "new_producer",
     "obey",
     "too_large",
@@ -48,8 +51,9 @@ __all__ = [
 
 
 LINGER_MS = 5
-# Users write again soon, or not for long.
+# Users write again soon, or not for long; what is no user's id but a text of any length is not kept.
 _REMEMBERED_KEYS = 10_000
+_LONGEST_REMEMBERED = 128
 BATCH_BYTES = 256 * 1024
 
 # The client's own limit must never speak: it cannot know what compression makes of a record, and the topic's limit is
@@ -59,9 +63,11 @@ REQUEST_BYTES = 64 * 1024 * 1024
 # More than a batch and a record have beside a key and a value.
 _OVERHEAD_BYTES = 200
 
-# These say that the producer is broken, not that a record is.
+# These say that the producer is broken, or something on the way, and not that a record is. That bytes arrive changed is
+# no reason to the client to try again; Kafka's own tries again.
 BROKEN = (
     ConcurrentTransactions,
+    CorruptRecordException,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
@@ -135,7 +141,7 @@ class Partitioner(DefaultPartitioner):  # type: ignore[misc]  # aiokafka has no 
         if key is None:
             chosen: int = super().__call__(key, all_partitions, available)
             return chosen
-        hashed: int = self._hash(key)
+        hashed: int = self._hash(key) if len(key) <= _LONGEST_REMEMBERED else murmur2(key)
         return all_partitions[(hashed & 0x7FFFFFFF) % len(all_partitions)]
 
 
@@ -191,6 +197,11 @@ def too_large(record: OutRecord, limits: Mapping[str, int], *, compression: str)
 def is_refusal(error: BaseException) -> bool:
     """Whether an answer to a batch may be about its records, and not about the producer or the cluster."""
     return isinstance(error, BrokerResponseError) and not isinstance(error, BROKEN) and not error.retriable
+
+
+def is_unclear(error: BaseException) -> bool:
+    """Whether a refusal has no reason that is known: it may be the record's fault, or the broker's for a while."""
+    return isinstance(error, UnknownError)
 
 
 async def close_producer(producer: Any, seconds: float) -> None:

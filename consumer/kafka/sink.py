@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,13 @@ from aiokafka.errors import (
 
 from consumer.errors import DeliveryRefused, StartError, Stuck
 from consumer.kafka.connection import FORBIDDEN, client_options
+from consumer.kafka.outlets import Delivery, Outlets, size_of
 from consumer.kafka.producers import (
-    BATCH_BYTES,
     Partitioner,
     close_producer,
     discard_producer,
     is_refusal,
+    is_unclear,
     new_producer,
     obey,
     too_large,
@@ -34,6 +34,7 @@ from consumer.kafka.producers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from consumer.kafka.outlets import Outlet
     from consumer.quota.guard import Guard
     from consumer.record import OutRecord
     from consumer.settings.models import Kafka
@@ -51,76 +52,13 @@ LINGER_SECONDS = 0.005
 LINGER_EACH_SECONDS = 0.00025
 LEAST_LINGER_SECONDS = 0.001
 
+# So long the metadata of a broker may lag behind what others know; then a partition that it lacks is gone.
+GONE_SECONDS = 10.0
+# So often a record is tried alone, RETRY_SECONDS apart, before a refusal without a reason counts as its own.
+UNCLEAR_TRIES = 5
+
 # A dead letter's code for it.
 TOO_LARGE = "too_large"
-
-
-class _Delivery(asyncio.Future[None]):
-    """A record on its way: it ends with its acknowledgement, and who cancels it takes the record back."""
-
-    __slots__ = ("outlet", "record", "sink", "suspect")
-
-    def __init__(self, record: OutRecord, outlet: _Outlet, sink: KafkaSink, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.record = record
-        self.outlet = outlet
-        self.sink = sink
-        self.suspect = False  # whether a batch with it in was refused
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Take the record back, unless it was sent to the broker already."""
-        cancelled = super().cancel(msg)
-        if cancelled:
-            self.sink.taken_back(self)
-        return cancelled
-
-
-class _Outlet:
-    """What waits for one partition, and the batch that is on its way there: one at a time, which keeps their order."""
-
-    __slots__ = ("on_way", "partition", "room", "topic", "waiting", "waiting_bytes")
-
-    def __init__(self, topic: str, partition: int) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.waiting: deque[_Delivery] = deque()
-        self.waiting_bytes = 0
-        self.on_way: Sequence[_Delivery] = ()
-        self.room = asyncio.Event()
-
-    def has_room(self, size_bytes: int) -> bool:
-        """Whether one more record may wait; a record of any size may wait alone."""
-        return not self.waiting or self.waiting_bytes + size_bytes <= BATCH_BYTES
-
-    def take(self) -> _Delivery:
-        """The record that waits in front."""
-        delivery = self.waiting.popleft()
-        self.waiting_bytes -= _size_bytes(delivery.record)
-        return delivery
-
-    def put_back(self, deliveries: Sequence[_Delivery]) -> None:
-        """Have records wait again, before all others."""
-        self.waiting.extendleft(reversed(deliveries))
-        self.waiting_bytes += sum(_size_bytes(delivery.record) for delivery in deliveries)
-
-    def fill(self, batch: Any) -> list[_Delivery]:
-        """Put what waits into a batch, as far as it goes; a suspect goes alone, so that a refusal is its own."""
-        taken: list[_Delivery] = []
-        while self.waiting:
-            delivery = self.waiting[0]
-            if not delivery.done():
-                if taken and (delivery.suspect or taken[0].suspect):
-                    break
-                record = delivery.record
-                # No timestamp: the record has the time of now. With an event's own, one of the past would expire at
-                # once, and one of the future would be refused, and with it all that comes after.
-                added = batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
-                if added is None:
-                    break
-                taken.append(delivery)
-            self.take()
-        batch.close()
-        return taken
 
 
 class KafkaSink:
@@ -161,20 +99,22 @@ class KafkaSink:
         self._compression = compression
         self._stop_seconds = stop_seconds
         self._guard = guard
-        self._partitioner: Callable[[Any, Sequence[int], Sequence[int]], int] = partitioner or Partitioner()
+        self._outlets = Outlets(topics, partitioner or Partitioner())
         self._limits: dict[str, int] = {}
         self._options: dict[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop
         self._producer: Any = None
-        self._partitions: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
-        self._outlets: dict[tuple[str, int], _Outlet] = {}
-        self._unacknowledged: set[_Delivery] = set()
+        self._unacknowledged: set[Delivery] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._asked_at = self._started_at = float("-inf")
         self._broken = False
+        self._in_haste = False
         self._recalled = False
+        self._closing: asyncio.Timeout | None = None
         self._failure: Stuck | None = None
         self._courier: asyncio.Task[None] | None = None
 
@@ -193,7 +133,7 @@ class KafkaSink:
             await self._start_producer()
             for topic in self._topics:
                 await self._producer.partitions_for(topic)
-            self._look_at_partitions()
+            self._outlets.look(self._producer.client.cluster)
         except KafkaError as error:
             await self.stop()
             raise StartError(f"the brokers refuse our producer: {error}", "look at the brokers' logs") from error
@@ -209,22 +149,20 @@ class KafkaSink:
         not written. The future fails with DeliveryRefused when the broker will never take this record, and with Stuck
         when it takes none of ours. Cancelling it takes the record back, unless it was sent to the broker already.
         """
-        all_partitions, available = self._partitions[record.topic]
-        partition = self._partitioner(record.key, all_partitions, available)
-        outlet = self._outlets.get((record.topic, partition))
-        if outlet is None:
-            outlet = self._outlets[record.topic, partition] = _Outlet(record.topic, partition)
-        delivery = _Delivery(record, outlet, self, self._loop)
+        outlet = self._outlets.of(record)
+        delivery = Delivery(record, outlet, self, self._loop)
         if too_large(record, self._limits, compression=self._compression):
             limit = self._limits[record.topic]
             refused = DeliveryRefused(f"larger than the {limit} bytes that {record.topic} takes", code=TOO_LARGE)
             delivery.set_exception(refused)
             return delivery
-        size_bytes = _size_bytes(record)
+        size_bytes = size_of(record)
         while self._failure is None and not outlet.has_room(size_bytes):
             self._due.set()
             outlet.room.clear()
             await outlet.room.wait()
+            # Its partition may be another one by now.
+            outlet = delivery.outlet = self._outlets.of(record)
         if self._failure is not None:
             delivery.set_exception(self._failure)
             return delivery
@@ -253,19 +191,22 @@ class KafkaSink:
                 pass  # what could not be handed over fails below
             courier.cancel()
             await asyncio.wait({courier})
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._later):
+            if timer is not None:
+                timer.cancel()
         producer, self._producer = self._producer, None
         if producer is not None:
             await close_producer(producer, max(0.0, until - asyncio.get_running_loop().time()))
         self._fail_all(Stuck("stopped before the broker acknowledged it"))
 
-    def taken_back(self, delivery: _Delivery) -> None:
+    def taken_back(self, delivery: Delivery) -> None:
         """A record that its owner does not want written any more must not stay in the producer's hands."""
         if delivery not in self._unacknowledged:
             return
         self._forget(delivery)
         if delivery in delivery.outlet.on_way:
+            if self._closing is not None and not self._recalled:
+                self._closing.reschedule(self._loop.time())
             self._recalled = True
             self._replace(self._producer, ProducerClosed("a record was taken back"))
 
@@ -273,17 +214,12 @@ class KafkaSink:
         producer = self._producer = new_producer(
             self._options, limits=self._limits, compression=self._compression, linger_ms=0
         )
+        self._started_at = self._loop.time()
         await producer.start()
         if self._guard is not None:
             obey(producer, self._guard)
-
-    def _look_at_partitions(self) -> None:
-        """Take note of which partitions there are: a topic may have got more, and a leader may be away."""
-        cluster = self._producer.client.cluster
-        for topic in self._topics:
-            there = cluster.partitions_for_topic(topic)
-            if there:
-                self._partitions[topic] = sorted(there), sorted(cluster.available_partitions_for_topic(topic) or ())
+        # Of all topics at once, so that none that is missing has the others wait.
+        await producer.client.set_topics(self._topics)
 
     # Batches
 
@@ -303,15 +239,41 @@ class KafkaSink:
                 self._due.clear()
                 if self._broken:
                     await self._restart()
-                self._look_at_partitions()
-                for outlet in list(self._outlets.values()):
-                    if outlet.waiting and not outlet.on_way:
+                self._outlets.look(self._producer.client.cluster)
+                for outlet in self._outlets.all():
+                    if not outlet.waiting or outlet.on_way:
+                        continue
+                    if self._outlets.is_there(outlet):
+                        outlet.away_since = None
                         await self._hand_over(outlet)
+                    else:
+                        self._look_for(outlet)
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait have to hear of it
-            self._failure = Stuck(f"no producer could be started: {error!r}")
+            self._failure = error if isinstance(error, Stuck) else Stuck(f"writing has failed: {error!r}")
             self._fail_all(self._failure)
 
-    async def _hand_over(self, outlet: _Outlet) -> None:
+    def _look_for(self, outlet: Outlet) -> None:
+        """The brokers know nothing of a partition: it or its topic is gone, or one of them has not heard of it yet."""
+        now = self._loop.time()
+        if outlet.away_since is None:
+            outlet.away_since = now
+            _log.warning("partition_away", topic=outlet.topic, partition=outlet.partition, waiting=len(outlet.waiting))
+        elif self._outlets.is_topic_there(outlet) and now - outlet.away_since >= GONE_SECONDS:
+            _log.warning("partition_gone", topic=outlet.topic, partition=outlet.partition, moved=len(outlet.waiting))
+            self._outlets.move(outlet)
+            self._due.set()
+            return
+        if now - self._asked_at >= RETRY_SECONDS:
+            self._asked_at = now
+            self._producer.client.force_metadata_update()
+        if self._later is None:
+            self._later = self._loop.call_later(RETRY_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._later = None
+        self._due.set()
+
+    async def _hand_over(self, outlet: Outlet) -> None:
         producer = self._producer
         batch = producer.create_batch()
         deliveries = outlet.fill(batch)
@@ -321,13 +283,14 @@ class KafkaSink:
         outlet.on_way = deliveries
         try:
             acknowledged = await producer.send_batch(batch, outlet.topic, partition=outlet.partition)
-        except KafkaError as error:
+        except (KafkaError, AssertionError) as error:
+            # The last is aiokafka's own: it asserts that the partition is still there.
             self._not_taken(outlet, deliveries, producer, error)
         else:
             acknowledged.add_done_callback(partial(self._settle, outlet, deliveries, producer))
 
     def _settle(
-        self, outlet: _Outlet, deliveries: Sequence[_Delivery], producer: Any, acknowledged: asyncio.Future[Any]
+        self, outlet: Outlet, deliveries: Sequence[Delivery], producer: Any, acknowledged: asyncio.Future[Any]
     ) -> None:
         """What became of a batch: done, or a reason to start another producer."""
         error = ProducerClosed() if acknowledged.cancelled() else acknowledged.exception()
@@ -340,12 +303,14 @@ class KafkaSink:
         if outlet.waiting and self._timer is None:
             self._wait_for_more()
 
-    def _not_taken(self, outlet: _Outlet, deliveries: Sequence[_Delivery], producer: Any, error: BaseException) -> None:
+    def _not_taken(self, outlet: Outlet, deliveries: Sequence[Delivery], producer: Any, error: BaseException) -> None:
         outlet.on_way = ()
-        refused = is_refusal(error)
-        if refused and deliveries[0].suspect:
-            self._end(deliveries[0], _refusal(deliveries[0].record, error))
+        refused, first = is_refusal(error), deliveries[0]
+        if refused and first.suspect and (first.in_vain >= UNCLEAR_TRIES or not is_unclear(error)):
+            self._end(first, _refusal(first.record, error))
         else:
+            if refused and first.suspect:
+                first.in_vain += 1
             outlet.put_back(deliveries)
             for delivery in deliveries:
                 delivery.suspect = delivery.suspect or refused
@@ -354,17 +319,18 @@ class KafkaSink:
         elif self._timer is None:
             self._wait_for_more()  # the brokers are away: wait for them, which is backpressure
 
-    def _end(self, delivery: _Delivery, error: Exception | None = None) -> None:
-        self._forget(delivery)
+    def _end(self, delivery: Delivery, error: Exception | None = None) -> None:
         if delivery.done():
-            return
-        if error is None:
+            pass
+        elif error is None:
             delivery.set_result(None)
         else:
             delivery.set_exception(error)
             delivery.exception()  # its owner may be gone already; then nobody needs to hear of it
+        # At last, so that who waits for a flush comes after those who wait for their records.
+        self._forget(delivery)
 
-    def _forget(self, delivery: _Delivery) -> None:
+    def _forget(self, delivery: Delivery) -> None:
         self._unacknowledged.discard(delivery)
         if not self._unacknowledged:
             self._quiet.set()
@@ -372,7 +338,7 @@ class KafkaSink:
     def _fail_all(self, error: Exception) -> None:
         for delivery in list(self._unacknowledged):
             self._end(delivery, error)
-        for outlet in self._outlets.values():
+        for outlet in self._outlets.all():
             outlet.room.set()
 
     # Another producer
@@ -382,29 +348,43 @@ class KafkaSink:
         if producer is not self._producer or self._broken:
             return
         self._broken = True
+        self._in_haste = is_refusal(error) and not is_unclear(error)
         self._due.set()
         _log.warning("producer_replaced", error=repr(error), unacknowledged=len(self._unacknowledged))
 
     async def _restart(self) -> None:
-        """Close the producer, which lets its other batches end well, and start another, however long that takes."""
+        """Close the producer and start another, however long that takes; without haste where it may happen again soon.
+
+        Raises:
+            Stuck: something is wrong that time does not mend.
+        """
         while self._broken:
-            if self._recalled:
-                self._recalled = False
-                await discard_producer(self._producer, self._stop_seconds)
-            else:
-                await close_producer(self._producer, self._stop_seconds)
+            await self._let_go()
+            if not self._in_haste:
+                await asyncio.sleep(max(0.0, self._started_at + RETRY_SECONDS - self._loop.time()))
             try:
                 await self._start_producer()
             except KafkaError as error:
                 _log.warning("producer_not_started", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:
+                raise Stuck(f"no producer could be started: {error!r}") from error
             else:
-                self._broken = False
+                self._broken = self._recalled = False
 
-
-def _size_bytes(record: OutRecord) -> int:
-    """What a record is counted as while it waits."""
-    return len(record.value or b"") + len(record.key or b"")
+    async def _let_go(self) -> None:
+        """Close the producer, which lets its other batches end well, unless one of their records is taken back."""
+        if not self._recalled:
+            try:
+                async with asyncio.timeout(None) as self._closing:
+                    await close_producer(self._producer, self._stop_seconds)
+            except TimeoutError:
+                pass  # one was meanwhile
+            finally:
+                self._closing = None
+        if self._recalled:
+            self._recalled = False
+            await discard_producer(self._producer, self._stop_seconds)
 
 
 def _forbidden(record: OutRecord, error: KafkaError) -> Stuck:

@@ -16,6 +16,7 @@ __all__ = ["QuickBroker"]
 
 _FIRST_ASSIGNMENT_MS = 10
 _PRODUCER = 0  # rd_kafka_type_t
+_PRODUCE = 0  # the API key of requests that write
 
 
 def _librdkafka() -> ctypes.CDLL:
@@ -61,6 +62,18 @@ class QuickBroker(EmbeddedBroker):
         # Makes topics, by asking for them.
         servers = ",".join(self._bootstrap_servers)
         self._cluster = confluent_kafka.Producer({"bootstrap.servers": servers, "log_level": 0})
+
+    def answer_writes(self, *codes: int) -> None:
+        """Answer the next requests that write with these error codes, and write nothing.
+
+        Raises:
+            OSError: the library that can do this is out of reach.
+        """
+        if self._library is None:
+            raise OSError("the mock cluster's library is not beside confluent-kafka")
+        told = [ctypes.c_int(code) for code in codes]
+        push = self._library.rd_kafka_mock_push_request_errors
+        push(self._mock, ctypes.c_int16(_PRODUCE), ctypes.c_size_t(len(codes)), *told)
 
     def stop(self) -> None:
         """Stop the broker; its records are gone, and its connections are closed."""

@@ -11,13 +11,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import CorruptRecordException, ProducerClosed, UnknownError
 
 from consumer.demo.broker import EmbeddedBroker
 from consumer.errors import DeliveryRefused, Stuck
-from consumer.kafka.sink import KafkaSink
+from consumer.kafka.sink import UNCLEAR_TRIES, KafkaSink
 from consumer.record import OutRecord
 from tests.broker.cluster import KafkaCluster, unique
+from tests.broker.embedded import QuickBroker
 from tests.kafka.ledger import published
 from tests.kafka.member import ended, joined, settings
 
@@ -193,6 +194,61 @@ def test_outage_of_the_broker_delays_and_loses_nothing() -> None:
 
     with KafkaCluster() as cluster:
         asyncio.run(main(cluster))
+
+
+def test_flush_returns_after_who_waits_for_records_has_heard(broker: Broker) -> None:
+    """What is acknowledged when a flush returns has been told already, so that a commit behind it has it, too."""
+
+    async def main() -> None:
+        topic = unique("flushed")
+        broker.create_topic(topic)
+        async with started(broker, topic) as sink:
+            for _ in range(5):
+                told: list[asyncio.Future[None]] = []
+                for n in range(3):
+                    (await sink.send(OutRecord(topic, b"k", b"%d" % n))).add_done_callback(told.append)
+                await sink.flush()
+                assert len(told) == 3
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("code", [CorruptRecordException.errno, UnknownError.errno])
+def test_an_answer_without_a_reason_is_no_refusal(code: int) -> None:
+    """A broker that answers with an unknown error, or got changed bytes, is tried again, and all records arrive."""
+
+    async def main(broker: QuickBroker) -> None:
+        topic = unique("unclear")
+        broker.create_topic(topic)
+        async with started(broker, topic) as sink, asyncio.timeout(20):
+            await (await sink.send(OutRecord(topic, b"k", b"0")))
+            broker.answer_writes(code, code)
+            futures = [await sink.send(OutRecord(topic, b"k", b"%d" % n)) for n in range(1, 4)]
+            assert [await outcome(future) for future in futures] == 3 * [None]
+        assert [record.value for record in await everything(broker, topic, 4)] == [b"0", b"1", b"2", b"3"]
+
+    with QuickBroker() as broker:
+        asyncio.run(main(broker))
+
+
+def test_a_record_that_is_refused_without_a_reason_for_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that alone is answered with an unknown error again and again is refused; its neighbours arrive."""
+    monkeypatch.setattr("consumer.kafka.sink.RETRY_SECONDS", 0.05)
+
+    async def main(broker: QuickBroker) -> None:
+        topic = unique("hopeless")
+        broker.create_topic(topic)
+        async with started(broker, topic) as sink, asyncio.timeout(20):
+            await (await sink.send(OutRecord(topic, b"k", b"0")))
+            broker.answer_writes(*(2 + UNCLEAR_TRIES) * [UnknownError.errno])
+            futures = [await sink.send(OutRecord(topic, b"k", b"%d" % n)) for n in range(1, 3)]
+            first, second = [await outcome(future) for future in futures]
+            assert isinstance(first, DeliveryRefused)
+            assert second is None
+        assert [record.value for record in await everything(broker, topic, 2)] == [b"0", b"2"]
+
+    with QuickBroker() as broker:
+        asyncio.run(main(broker))
 
 
 def test_producer_that_cannot_be_replaced_is_told(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

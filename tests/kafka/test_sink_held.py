@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from aiokafka.errors import ProducerClosed
+from structlog.testing import capture_logs
+
 from consumer.kafka.sink import KafkaSink
 from consumer.record import OutRecord
 from tests.broker.cluster import unique
@@ -80,6 +83,36 @@ def test_a_record_that_was_taken_back_is_not_written(broker: Broker) -> None:
         assert [future.cancelled() for future in futures] == [False, True, True, False, False, True]
         await sink.stop()
         assert await _written(broker, topic, 3) == [b"0", b"3", b"4"]
+
+    asyncio.run(main())
+
+
+def test_a_record_is_taken_back_also_from_a_producer_that_is_being_closed(broker: Broker) -> None:
+    """A verdict that is given up while another partition's failure has the producer replaced is not written."""
+
+    async def main() -> None:
+        broken, lost = unique("broken"), unique("lost")
+        broker.create_topic(broken)
+        broker.create_topic(lost)
+        gate = _Gate()
+        sink = KafkaSink(settings(broker, broken, lost), [broken, lost], guard=gate)
+        await sink.start()
+        other = await sink.send(OutRecord(broken, b"k", b"x"))
+        mine = await sink.send(OutRecord(lost, b"k", b"of a partition that another process has"))
+        await asyncio.sleep(0.1)
+        with capture_logs() as logs:
+            # As where a batch of one partition is refused: the producer lets those of the others end well.
+            sink._replace(sink._producer, ProducerClosed("another partition's batch failed"))
+            await asyncio.sleep(0.1)
+            mine.cancel()
+            await asyncio.sleep(0.3)
+            gate.open()
+            await sink.flush()
+        assert [line["event"] for line in logs] == ["producer_replaced"]
+        assert other.exception() is None
+        await sink.stop()
+        assert await _written(broker, broken, 1) == [b"x"]
+        assert await _written(broker, lost, 0) == []
 
     asyncio.run(main())
 
