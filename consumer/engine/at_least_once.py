@@ -64,7 +64,10 @@ class AtLeastOnce:
         return await self._source.committed([lane.partition for lane in lanes])
 
     async def deliver(self, work: Work) -> None:
-        """Hand a record's outcome to its sink; it is done when the broker acknowledges it."""
+        """Hand a record's outcome to its sink; it is done when the broker acknowledges it.
+
+        When cancelled, the outcome is not written.
+        """
         outcome = work.outcome
         if outcome is None:
             return
@@ -127,10 +130,20 @@ class AtLeastOnce:
             if work.outcome is not None:
                 self._tally.acknowledged(work.outcome, self._clock.monotonic() - work.slot.since)
             self._ends.finished(work)
-        elif isinstance(error, DeliveryRefused) and self._way.retell(work, error):
-            self._ends.start_soon(self.deliver(work))
+        elif isinstance(error, DeliveryRefused):
+            self._refused(work, error)
         else:
             self._ends.failed(error)
+
+    def _refused(self, work: Work, error: DeliveryRefused) -> None:
+        """Another outcome takes the place of one that the broker will never take."""
+        if work not in work.lane.works:
+            return
+        was_verdict = work.outcome is not None and work.outcome.error is None
+        if not self._way.retell(work, error):
+            self._ends.failed(error)
+        elif not (was_verdict and self._ends.withheld(work)):
+            self._ends.start_soon(self.deliver(work))
 
     def _without_notes(self, positions: dict[Partition, Position]) -> dict[Partition, Position]:
         """The broker takes less than it said: the bare offsets now, and shorter notes from now on."""

@@ -42,8 +42,17 @@ class Ends(Protocol):
         """Something is broken that no record can be blamed for: everything has to stop."""
         ...
 
+    def withheld(self, work: Work, left: Sequence[Work] = ()) -> Collection[Work]:
+        """Count a dead letter that has taken the place of a verdict which the broker refuses.
+
+        Returns:
+            What must not be written, and is kept until the lane is given up: nothing where the letter may be written,
+            else this record, and those of `left`, which were handed over after it, that may not leave before it.
+        """
+        ...
+
     def start_soon(self, work: Coroutine[None, None, None]) -> None:
-        """Run something beside the flow, for as long as the engine runs."""
+        """Run something beside the flow; it is cancelled when the engine ends."""
         ...
 
 

@@ -176,7 +176,8 @@ class Engine:
         self._metrics.counter("rebalances").labels("assigned").inc()
         self._metrics.gauge("lanes").set(len(self.lanes))
         _log.info("assigned", partitions=[str(lane.partition) for lane in lanes], epoch=self._epoch)
-        if lanes and self._tasks is not None:
+        # What comes in the middle of a stop is left alone: the group hears at its end that we leave.
+        if lanes and self._tasks is not None and not self.stopping:
             self._takeover = self._tasks.create_task(self._take_over(lanes), name="takeover")
 
     async def revoked(self, partitions: Collection[Partition]) -> None:

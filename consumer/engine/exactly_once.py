@@ -114,6 +114,11 @@ class _Box:
         self.suspects = max(self.suspects, count)
         self.most = max(1, count // 2)
 
+    def keep_back(self, works: Collection[Work]) -> None:
+        """These wait for no transaction any more."""
+        self.suspects = sum(work not in works for work in self.waiting[: self.suspects])
+        self.waiting = [work for work in self.waiting if work not in works]
+
     def cleared(self, count: int) -> None:
         """So many went out well."""
         self.suspects = max(0, self.suspects - count)
@@ -263,8 +268,13 @@ class ExactlyOnce:
         """Fewer records in the next transaction; one that is refused alone becomes a dead letter."""
         if count > 1:
             box.suspect(count)
-        elif not count or not self._way.retell(box.waiting[0], DeliveryRefused(str(error), code="too_large")):
+            return
+        work = box.waiting[0] if count else None
+        was_verdict = work is not None and work.outcome is not None and work.outcome.error is None
+        if work is None or not self._way.retell(work, DeliveryRefused(str(error), code="too_large")):
             self._ends.failed(error)
+        elif was_verdict:
+            box.keep_back(self._ends.withheld(work, box.waiting[1:]))
 
     async def _lose(self, box: _Box) -> None:
         """Another process has the unit: leave its lanes to it, and join the group anew."""

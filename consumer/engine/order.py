@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from consumer.engine.lane import Lane, Work
 
 
@@ -71,6 +73,22 @@ class Order:
             return None
         head = queue.works[0]
         return head if head.outcome is not None else None
+
+    def take_back(self, work: Work, left: Sequence[Work]) -> list[Work]:
+        """A record that had left is not written after all, and stands in front again, so that nothing passes it.
+
+        Returns it, and those of `left` that had left after it and stand behind it again.
+        """
+        if self._ordering == "unordered" or (self._ordering == "key" and work.record.key is None):
+            return [work]
+        whole = self._ordering == "partition"
+        same = [other for other in left if other.lane is work.lane and (whole or other.record.key == work.record.key)]
+        queue = self._queues.setdefault((work.lane, b"" if whole else work.record.key or b""), Queue())
+        back = [work, *same]
+        queue.works.extendleft(reversed(back))
+        for one in back:
+            one.queue = queue
+        return back
 
     def lead(self, lane: Lane) -> None:
         """A drain begins: let those go on that stand before one that is paid for, and so hold it up.

@@ -60,6 +60,7 @@ class Window:
         self._turns = Turns(limits.max_in_flight, dropped=self._let_go, stalled=self._stalled)
         self._order = Order(limits.ordering)
         self._workers: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         self._parked = 0
         self._tasks: asyncio.TaskGroup
         self._delivering: Delivering
@@ -80,11 +81,11 @@ class Window:
         self.closed = False
 
     def close(self) -> None:
-        """Start nothing more; workers that are left are cancelled."""
+        """Start nothing more; workers that are left are cancelled, and what runs beside them."""
         self.closed = True
         self.failure.cancel()
-        for worker in self._workers:
-            worker.cancel()
+        for task in (*self._workers, *self._beside):
+            task.cancel()
 
     # Taking in
 
@@ -109,8 +110,8 @@ class Window:
         self.held_bytes += self._turns.take_in(lane, records, self._clock.monotonic())
 
     def start_workers(self) -> None:
-        """As many as there are records to start, and room for."""
-        if self.closed:
+        """As many as there are records to start, and room for; none once dead letters are held."""
+        if self.closed or self.letters_held is not None:
             return
         if self.care.taken:
             free = 1 - max(len(self._workers) - self._parked, self.in_flight)
@@ -149,7 +150,7 @@ class Window:
             self._workers.discard(worker)
 
     def _next(self) -> Work | None:
-        if self.care.taken and self.in_flight > 0:
+        if self.letters_held is not None or (self.care.taken and self.in_flight > 0):
             return None
         work = self._turns.next()
         if not self.room.is_set() and self._turns.has_room():
@@ -175,20 +176,20 @@ class Window:
                 elif outcome.error is None:
                     self._letter_limit.passed()
                 elif self._letter_limit.failed():
-                    await self._withheld(work, self._letter_limit.why)
+                    self._hold(work, self._letter_limit.why)
+                    await asyncio.Event().wait()
         except LaneClosed:
             self.released(work)
             return
         await self._leave(work, outcome)
 
-    async def _withheld(self, work: Work, why: str) -> None:
+    def _hold(self, work: Work, why: str) -> None:
         """Keep a dead letter back, for ever: there are too many of them to be the records' fault."""
         if self.letters_held is None:
             self.letters_held = why
             self._metrics.gauge("holding").labels("dead_letters").set(1)
             _log.error("holding", reason="dead_letters", why=why)
         work.withheld = True
-        await asyncio.Event().wait()
 
     async def _leave(self, work: Work, outcome: Outcome) -> None:
         """Hand an outcome over when it is its turn, and those that waited behind it."""
@@ -235,6 +236,14 @@ class Window:
         # An acknowledgement may come after its lane was given up, and all that was held for it with it.
         if work not in work.lane.works:
             return
+        limit = self._letter_limit
+        if (
+            limit is not None
+            and limit.refused_in_a_row
+            and work.outcome is not None
+            and work.outcome.verdict is not None
+        ):
+            limit.taken()
         work.lane.finish(work)
         self._let_go(work.size_bytes)
         self.resume(work.lane)
@@ -259,9 +268,22 @@ class Window:
         if not self.failure.done():
             self.failure.set_exception(error)
 
+    def withheld(self, work: Work, left: Sequence[Work] = ()) -> Collection[Work]:
+        """See `Ends.withheld`."""
+        if self._letter_limit is None or not self._letter_limit.refused():
+            return ()
+        self._hold(work, self._letter_limit.why)
+        kept = self._order.take_back(work, left)
+        for one in kept:
+            one.delivering = False
+        return kept
+
     def start_soon(self, work: Coroutine[None, None, None]) -> None:
-        """Run something beside the flow."""
-        self._begin(work)
+        """Run something beside the flow, until it ends or all is closed."""
+        task = self._begin(work)
+        if task is not None:
+            self._beside.add(task)
+            task.add_done_callback(self._beside.discard)
 
     def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None] | None:
         """A task in the group, or None where it takes none any more, since one of its tasks has failed."""
@@ -284,8 +306,12 @@ class Window:
             self._order.lead(lane)
             for work in list(lane.works):
                 wanted = (work.paid_for and not work.withheld) or work.delivering or work.leads
-                if not wanted and work.task is not None:
+                if wanted:
+                    continue
+                if work.task is not None:
                     work.task.cancel()
+                elif work.withheld:
+                    self.released(work)
 
     def drop(self, lanes: Collection[Lane]) -> None:
         """These lanes are gone, with all that is unfinished in them."""

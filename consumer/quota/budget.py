@@ -40,6 +40,8 @@ _TURN_SECONDS: Final = 1.0
 # A wait for the next period looks at the clock now and then: a machine may sleep, or its clock be put right.
 _LOOK_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 600.0
+# A note is read within milliseconds of its acknowledgement, or it is lost, or the reader is late.
+_READ_SECONDS: Final = 10.0
 # For so long after its end a period's notes are kept, for clocks that differ and people who look.
 _KEPT_SECONDS: Final = 24 * 3600.0
 
@@ -276,11 +278,22 @@ class Budgets:
             writes.create_task(self._write(notes, account, ledger.write(value, now)))
 
     async def _write(self, notes: Notes, account: Account, said: Slice) -> None:
-        """Write a note, and return when it is acknowledged and read: only then the next one may follow."""
+        """Write a note, and return when it is acknowledged and read: only then the next one may follow.
+
+        One that is not read is written once more, as it was: a note with a later number would never count where the
+        reader is always late. Whichever copy is read first counts, at its own place in the log; the others say nothing
+        new. What was missed is counted from the first copy on, since it may be the one that is read.
+        """
         account.read.clear()
         account.gaps = notes.gaps
-        await notes.put(key_of(account.book, self._owner), encode(said))
-        await account.read.wait()
+        while True:
+            await notes.put(key_of(account.book, self._owner), encode(said))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_READ_SECONDS):
+                    await account.read.wait()
+            if account.read.is_set():
+                break
+            _log.warning("budget_note_not_read", budget=account.about.name, seconds=_READ_SECONDS)
         account.writing = False
         self._todo.set()
 

@@ -41,10 +41,37 @@ def test_share_of_the_last_events() -> None:
     assert [limit.failed(), limit.failed(), limit.failed()] == [False, False, True]
 
 
+def test_refused_verdicts_in_a_row() -> None:
+    """So many verdicts in a row may be refused, one more is not written, and one that is taken begins the row anew."""
+    limit = LetterLimit(3, None, 1000)
+    for _ in range(5):
+        limit.passed()
+    assert [limit.refused() for _ in range(3)] == [False, False, False]
+    limit.taken()
+    assert [limit.refused() for _ in range(5)] == [False, False, False, True, True]
+    assert limit.why.startswith("the brokers have refused the last 3 verdicts, which became dead letters")
+    assert limit.why.endswith("or raise dead_letters.max_in_a_row, and start it anew")
+    # A record that cannot be judged is no verdict that is refused.
+    assert not limit.failed()
+
+
+def test_a_refused_verdict_takes_the_place_of_one_that_was_counted() -> None:
+    """For the share an event counts once, and leaves the last events when its verdict would have."""
+    limit = LetterLimit(None, 0.1, 20)
+    for _ in range(20):
+        limit.passed()
+    assert [limit.refused(), limit.refused(), limit.refused()] == [False, False, True]
+    for _ in range(18):
+        limit.passed()
+        assert limit.refused()
+    limit.passed()
+    assert [limit.refused(), limit.refused()] == [False, True]
+
+
 def test_no_limits() -> None:
     """Without limits nothing is ever too much."""
     limit = LetterLimit(None, None, 10)
-    assert not any(limit.failed() for _ in range(5000))
+    assert not any(limit.failed() or limit.refused() for _ in range(5000))
     assert limit.why == ""
 
 

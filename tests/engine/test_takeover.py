@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from consumer.engine.ports import Assignments
     from consumer.record import Record
 
 
@@ -263,6 +264,31 @@ def test_an_idle_lane_commits_past_what_is_no_record() -> None:
 
     virtual_time.run(stopped(cluster, ScriptedJudge(), 5, source=Marked(cluster)))
     assert cluster.offsets[FIRST] == Position(7)
+
+
+def test_partitions_that_come_in_the_middle_of_a_stop_do_not_hold_it_up() -> None:
+    """A rebalance that ends during the drain of a planned stop begins nothing more, also where no commit is taken."""
+    cluster = Cluster(2)
+    cluster.fill(4)
+    judge = ScriptedJudge(lambda _: asyncio.sleep(4))
+
+    async def main() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+        class Rebalanced(MemorySource):
+            async def start(self, assignments: Assignments) -> None:
+                assignments.assigned([FIRST])
+                loop.call_later(3, stop.set)
+                loop.call_later(3.5, assignments.assigned, [Partition(TOPIC, 1)])
+
+            async def commit(self, positions: Mapping[Partition, Position]) -> bool:
+                return not stop.is_set() and await super().commit(positions)
+
+        async with asyncio.timeout(30):
+            await engine(cluster, judge, source=Rebalanced(cluster)).run(stop)
+
+    virtual_time.run(main())
+    assert set(judge.judged) == {"e0", "e2"}
 
 
 def test_too_many_dead_letters_are_a_hold(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:

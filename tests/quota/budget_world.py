@@ -125,13 +125,21 @@ class Replica:
 
 
 class Topic(MemoryTopic):
-    """A topic that also remembers what compaction took away."""
+    """A topic that also remembers what compaction took away.
+
+    Of an owner in `losing` it acknowledges the next note, and loses it.
+    """
 
     def __init__(self, *, ack_seconds: float) -> None:
         super().__init__(ack_seconds=ack_seconds)
         self.history: list[StateRecord] = []
+        self.losing: set[str] = set()
 
     def write(self, key: bytes | None, value: bytes | None) -> None:
+        for owner in self.losing:
+            if value is not None and owner.encode() in (key or b""):
+                self.losing.discard(owner)
+                return
         super().write(key, value)
         self.history.append(StateRecord(key, value, LoopClock().now()))
 

@@ -198,6 +198,91 @@ def test_a_late_reader_asks_again() -> None:
     virtual_time.run(main())
 
 
+def test_a_record_that_is_lost_is_written_again() -> None:
+    """A record that was acknowledged and cannot be read, since the topic was made anew, holds calls up for seconds."""
+
+    async def main() -> None:
+        world = World(budget("10"))
+        replica = await world.replica()
+        world.topic.losing.add(replica.owner)
+        began = asyncio.get_running_loop().time()
+        with capture_logs() as logs:
+            assert await replica.calls_made(3) == 3
+        assert 10 <= asyncio.get_running_loop().time() - began <= 12
+        [said] = [entry for entry in logs if entry["log_level"] == "warning"]
+        assert said == {
+            "event": "budget_note_not_read",
+            "log_level": "warning",
+            "budget": "b",
+            "seconds": 10.0,
+        }
+        # From here on all goes as ever.
+        assert await replica.calls_made(10) == 7
+        await replica.stop()
+        assert sum(world.spent.values()) == 10
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("lag_seconds", [9.0, 25.0, 300.0])
+def test_a_record_that_is_read_late_counts_as_soon_as_it_is_read(lag_seconds: float) -> None:
+    """Who reads with a great delay waits for that long and no longer, and what was written twice pays for one."""
+
+    async def main() -> None:
+        world = World(budget("10", when_spent="hold"))
+        replica, other = await world.replica(), await world.replica()
+        replica.process.log.lagging = True
+        await asyncio.sleep(6)
+        began = asyncio.get_running_loop().time()
+        calls = asyncio.create_task(replica.calls_made(4))
+        asyncio.get_running_loop().call_later(lag_seconds, setattr, replica.process.log, "lagging", False)
+        assert await calls == 4
+        assert asyncio.get_running_loop().time() - began <= lag_seconds + 2
+        assert await other.calls_made(6) == 6
+        other.call()
+        await asyncio.sleep(60)
+        assert sum(world.spent.values()) == 10
+        for one in (replica, other):
+            await one.kill()
+
+    virtual_time.run(main())
+
+
+def test_a_slow_reader_that_misses_records_asks_again() -> None:
+    """What was missed before a record is not forgotten while that record is written again: nothing is overspent."""
+
+    async def main() -> None:
+        world = World(budget("10"))
+        one, two = await world.replica(), await world.replica()
+        log = two.process.log
+        log.lagging = True
+        await asyncio.sleep(6)
+        # Of one only the later record is left, behind the other's; before that a foreign one shows that some are gone.
+        assert await one.calls_made(3) == 3
+        world.topic.write(b"note/budget/foreign/units/day/20260102T000000Z/x", encode(Slice(1, Decimal(4))))
+        late = asyncio.create_task(two.calls_made(10))
+        await asyncio.sleep(8)
+        world.topic.compact()
+        read, unread = log.read, list[Any]()
+
+        async def slowly() -> list[Any]:
+            if not unread:
+                unread.extend(await read())
+                return []
+            await asyncio.sleep(12)
+            return [unread.pop(0)]
+
+        log.read = slowly  # type: ignore[method-assign]  # one record at a time
+        log.lagging = False
+        assert await late == 7
+        assert two.process.state.gaps == 1
+        assert sum(world.spent.values()) == 10
+        for replica in (one, two):
+            await replica.kill()
+
+    virtual_time.run(main())
+
+
 def test_a_record_that_overtakes_a_later_one_is_put_right() -> None:
     """A record that is written once more after the next one misleads nobody, also not who reads only what is left."""
 

@@ -21,7 +21,7 @@ STEPS = st.one_of(
         st.just("calls"), WHO, st.integers(1, 12), st.integers(1, 3), st.sampled_from([0.0, 0.2, 3.0]),
         st.sampled_from([0, 1, 1, None]),
     ),
-    st.tuples(st.sampled_from(["kill", "stop", "start", "lag", "catch up", "again", "late"]), WHO),
+    st.tuples(st.sampled_from(["kill", "stop", "start", "lag", "catch up", "again", "late", "lose"]), WHO),
     st.tuples(st.sampled_from(["away", "back", "compact"])),
     st.tuples(st.just("wait"), st.sampled_from([0.004, 0.02, 0.3, 2.0, 12.0])),
     st.tuples(st.just("later"), st.sampled_from([900.0, 3600.0])),
@@ -46,6 +46,7 @@ class Play:
                 self.killed.append(self.replicas.pop(who))
                 await self.killed[-1].kill()
             case ("stop", who) if who in self.replicas and not self.world.topic.away:
+                self.world.topic.losing.discard(self.replicas[who].owner)
                 await self.replicas.pop(who).stop()
             case ("start", who) if who not in self.replicas and not self.world.topic.away:
                 self.replicas[who] = await self.world.replica()
@@ -53,6 +54,8 @@ class Play:
                 self.replicas[who].process.log.lagging = what == "lag"
             case ("again", who) if who in self.replicas:
                 self.write_again(self.replicas[who], 1)
+            case ("lose", who) if who in self.replicas:
+                self.world.topic.losing.add(self.replicas[who].owner)
             case ("late", who) if who in self.replicas and not self.impaired:
                 self.write_again(self.replicas[who], 2)
                 await asyncio.sleep(0.1)
@@ -70,7 +73,10 @@ class Play:
     @property
     def impaired(self) -> bool:
         """Whether anybody cannot read or write now."""
-        return self.world.topic.away or any(replica.process.log.lagging for replica in self.replicas.values())
+        topic = self.world.topic
+        return (
+            topic.away or bool(topic.losing) or any(replica.process.log.lagging for replica in self.replicas.values())
+        )
 
     def write_again(self, replica: Replica, back: int) -> None:
         """An acknowledgement was lost, and a record is written twice: the last one, or late, the one before."""
@@ -84,6 +90,7 @@ class Play:
     async def end(self) -> None:
         """All comes back, and one replica that has only read what compaction leaves spends the rest."""
         self.world.topic.away = False
+        self.world.topic.losing.clear()
         for replica in self.replicas.values():
             replica.process.log.lagging = False
         await asyncio.sleep(20)
@@ -105,7 +112,7 @@ class Play:
 @settings(max_examples=150, deadline=None)
 @given(history=HISTORIES)
 def test_nothing_is_overspent(history: list[tuple[Any, ...]]) -> None:
-    """Whatever is killed, held up, taken over, written twice or compacted, no period's limit is ever passed.
+    """Whatever is killed, held up, taken over, written twice, lost or compacted, no period's limit is ever passed.
 
     What is not used of it is at most what killed processes had set aside.
     """
