@@ -141,7 +141,7 @@ def _other_units(books: Books) -> Iterator[str]:
                 continue
             theirs = [books.by_request[each] for each in one.request_ids if each in books.by_request]
             least = _sum(
-                call for call in theirs if not call.spoilt and not (one.known and _first_was_lost(books, call))
+                call for call in theirs if not call.spoilt and not (one.known and _first_was_lost(books, call, one.at))
             )
             # Of answers that were of no use a verdict may know what they cost, and need not name them.
             most = _sum(books.billed[books.by_place[place].tag]) if place in books.by_place else least
@@ -155,9 +155,12 @@ def _other_units(books: Books) -> Iterator[str]:
             yield f"the events of task {task_id} say {dict(whole)}, and it was billed {dict(call.units)}"
 
 
-def _first_was_lost(books: Books, call: Call) -> bool:
-    """Whether a verdict that named this call's bill may have been lost, so that the answer was used once more."""
-    return any(books.disturbances(call.asked, call.answered or call.asked))
+def _first_was_lost(books: Books, call: Call, written_at: float) -> bool:
+    """Whether a verdict that named this call's bill may have been lost, so that the answer was used once more.
+
+    Where an order is kept a verdict may wait for an earlier event, for as long as that takes.
+    """
+    return any(books.disturbances(call.asked, max(written_at, call.answered or call.asked)))
 
 
 def _sum(calls: Iterable[Call]) -> Counter[str]:

@@ -293,6 +293,15 @@ def test_an_answer_whose_first_verdict_was_lost_is_used_once_more() -> None:
     assert not broken(replace(GOOD, outcomes=(*without(GOOD.outcomes, 1), again), happenings=(cut,)))
 
 
+def test_a_verdict_that_waited_for_its_turn_may_be_lost_long_after_its_answer() -> None:
+    """An answer is used once more, too, where its verdict stood behind an earlier event when partitions moved."""
+    late = (verdict(1, 14.0, SECOND, units={}, known=True), verdict(2, 14.1, THIRD))
+    moved = Happening("stop", "m2", 13.0, 13.5)
+    one = replace(GOOD, outcomes=(GOOD.outcomes[0], *late, letter(3, 14.2)), commits=(Commit(14.3, 0, 4),))
+    assert "payments" not in broken(replace(one, happenings=(moved,)))
+    assert "payments" in broken(one)
+
+
 def test_what_a_crash_costs_is_counted() -> None:
     """Calls on the wire and answers that were not committed may be billed again, and are told apart."""
     killed = Happening("kill", "m1", 12.02, 19.0)
