@@ -5,10 +5,10 @@ usage: python -m benchmarks.open_loop [--shares 0.2,0.5,0.8,0.95] [--limits 100,
 Events come at a share of the quota, whether or not earlier ones are done, and each waits from the moment at which it
 was meant to be written until its verdict is in the topic, by the broker's clock, in whole milliseconds rounded up: no
 delay of the writer, the broker or the consumer is left out. What the service took by itself is taken off. Of that wait,
-"before the topic" is what went by until the event itself was in its topic: no consumer can see it earlier. Events come
-in equal distances; in the last rows like those of many users (Poisson), where even the best sender has to let some wait
-for the quota: "the quota itself" is the wait that no sender can avoid. The bare window has no quota to keep to. What
-has a bar is asked several times, and the median of each figure counts.
+"before the topic" is what went by until the event itself was in its topic: no consumer can see it earlier; "since then"
+is the rest. Events come in equal distances; in the last rows like those of many users (Poisson), where even the best
+sender has to let some wait for the quota: "the quota itself" is the wait that no sender can avoid. The bare window has
+no quota to keep to. What has a bar is asked several times, and the median of each figure counts.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ class _Stretch:
 
 @dataclass(frozen=True, slots=True)
 class _Waits:
-    """How long events waited beyond the service, and until they were in their topic, in seconds."""
+    """How long events waited beyond the service, until they were in their topic, and from then on; in seconds."""
 
     all: Sequence[float]
     before_topic: Sequence[float]
+    since_then: Sequence[float]
 
 
 def run(bench: Bench, plan: Plan) -> Found:
@@ -99,9 +100,11 @@ def run(bench: Bench, plan: Plan) -> Found:
                 for name, of_all in waits.items():
                     cells = [f"{1000 * _median(of_all[at], share):.0f}" for share in (0.5, 0.99, 0.999)]
                     before = statistics.median(percentile(one.before_topic, 0.99) for one in of_all[at])
+                    since = statistics.median(percentile(one.since_then, 0.99) for one in of_all[at])
                     what = (f"{limit}/s", f"{stretch.share:.0%} {stretch.how}", f"{len(stretch.moments):,}")
                     runs = str(len(of_all[at]))
-                    rows.append((*what, name, *cells, f"{1000 * before:.0f}", f"{1000 * least:.0f}", runs))
+                    parts = [f"{1000 * one:.0f}" for one in (before, since, least)]
+                    rows.append((*what, name, *cells, *parts, runs))
                     if name == PRODUCT and stretch.has_bar:
                         late = 1000 * _median(of_all[at], 0.99)
                         bounds.append(Bound(f"added p99 at 80 % of {limit} calls/s, ms", late, 10, at_most=True))
@@ -122,6 +125,7 @@ def run(bench: Bench, plan: Plan) -> Found:
         "p99 ms",
         "p99.9 ms",
         "before the topic, p99 ms",
+        "since then, p99 ms",
         "the quota itself, p99 ms",
         "runs",
     )
@@ -162,7 +166,9 @@ def _waits(
     found: list[list[_Waits]] = [[] for _ in stretches]
     for at, one in zip(order, meant[1:], strict=True):
         waits = [written[name] + _CLOCK_SECONDS - due - own for name, due in one.items()]
-        found[at].append(_Waits(waits, [there[name] + _CLOCK_SECONDS - due for name, due in one.items()]))
+        before = [there[name] + _CLOCK_SECONDS - due for name, due in one.items()]
+        since = [written[name] + _CLOCK_SECONDS - there[name] - own for name in one]
+        found[at].append(_Waits(waits, before, since))
     return found
 
 
