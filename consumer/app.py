@@ -11,7 +11,7 @@ import structlog
 
 from consumer import __version__, logs
 from consumer.admin import AdminServer, Health
-from consumer.building import limits, policy, routes
+from consumer.building import limits, needed_topics, policy, routes
 from consumer.clock import SystemClock
 from consumer.engine.engine import Engine
 from consumer.engine.letter_limit import LetterLimit
@@ -21,6 +21,7 @@ from consumer.engine.way import Way
 from consumer.intake import Intake
 from consumer.intake.formats import formats_for
 from consumer.judging import Judging
+from consumer.kafka.connection import require_all
 from consumer.kafka.producers import topic_limits
 from consumer.kafka.security import secured
 from consumer.kafka.sink import KafkaSink
@@ -31,6 +32,7 @@ from consumer.metrics import Metrics
 from consumer.moderation.calling.exchange import Exchange
 from consumer.moderation.tasks.notes import NotedEvidence
 from consumer.moderation.tasks.state import StateTopic
+from consumer.pacing import PacedJudge
 from consumer.quota import StallGuard
 from consumer.quota.tokens import Tokens
 from consumer.recent import lines_counted
@@ -93,6 +95,7 @@ class App:
         self._judging: Judging | None = None
         self._seams: Seams | None = None
         self._formats: Formats | None = None
+        self._paced: PacedJudge | None = None
         self._reloads = (
             None if reread is None else Reloads(loaded, read=reread, files=files, take=self._take, metrics=self.metrics)
         )
@@ -181,6 +184,8 @@ class App:
     def _take(self, loaded: Loaded, changed: Sequence[str]) -> None:
         if self._seams is not None:
             put_to_work(loaded.settings, changed, self._seams, self.metrics)
+        if self._paced is not None:
+            self._paced.follow(loaded.settings)
         self.loaded = loaded
 
     # Health
@@ -234,6 +239,8 @@ class App:
 
     async def _start_state(self, settings: Settings, stack: AsyncExitStack) -> StateTopic:
         seconds = settings.shutdown.leave_seconds
+        # A start that fails for want of a topic has made none.
+        await require_all(settings.kafka, needed_topics(settings), close_seconds=seconds)
         log = KafkaStateLog(settings.kafka, settings.state, stop_seconds=seconds)
         state = StateTopic(log, clock=self._clock, metrics=self.metrics, stop_seconds=seconds)
         stack.push_async_callback(state.stop)
@@ -286,10 +293,11 @@ class App:
 
     def _build_way(self, settings: Settings, judging: Judging, router: Router, tracing: Tracing | None) -> Way:
         make_way, judge = (Way, judging.judge) if tracing is None else (tracing.way, tracing.judge(judging.judge))
+        paced = self._paced = PacedJudge(judge, settings)
         return make_way(
-            intake=Intake(settings.mapping, self.metrics, self._formats).event,
+            intake=Intake(settings.mapping, self.metrics, self._formats, paced.pace).event,
             router=router,
-            judge=judge,
+            judge=paced,
             policy=policy(settings, self.metrics),
             topics=_topics(settings.output),
             dead_letters=settings.output.dead_letters,

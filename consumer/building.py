@@ -13,7 +13,7 @@ from consumer.moderation.protocol.services import QUOTAS, default_routes, resolv
 from consumer.policy import Policy, PolicyPlugin
 from consumer.quota import Bucket
 from consumer.routing import Route, When, WhenPlugin
-from consumer.verdict import RiskLevel
+from consumer.verdict import ACTIONS, RiskLevel
 
 
 if TYPE_CHECKING:
@@ -28,12 +28,22 @@ if TYPE_CHECKING:
     from consumer.moderation.protocol.services import Quota
     from consumer.plugins.calling import Kind, Plugin
     from consumer.quota import Guard
-    from consumer.settings import EmbeddedSettings
+    from consumer.settings import EmbeddedSettings, Settings
     from consumer.settings.models import RouteWhen
     from consumer.verdict import Action
 
 
-__all__ = ["buckets", "hand_out", "limits", "moderation_client", "policy", "routes"]
+__all__ = ["buckets", "hand_out", "limits", "moderation_client", "needed_topics", "policy", "routes"]
+
+
+def needed_topics(settings: Settings) -> dict[str, str]:
+    """Every topic that is read or written and has to be there, and the key that names it."""
+    output = settings.output
+    needed = dict.fromkeys(settings.kafka.topics, "kafka.topics")
+    if any(action not in output.topics for action in ACTIONS):
+        needed |= {output.topic: "output.topic"}
+    needed |= {topic: f"output.topics.{action}" for action, topic in output.topics.items()}
+    return needed | {output.dead_letters: "output.dead_letters"}
 
 
 def routes(settings: EmbeddedSettings, metrics: Metrics | None = None) -> tuple[Route, ...]:

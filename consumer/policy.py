@@ -74,7 +74,7 @@ class PolicyPlugin(Policy):
         """What the function says is to be done. Where any part of the event went unjudged it never passes."""
         chosen = self.action(judgement)
         try:
-            own = self.plugin.function(judgement, event, chosen)
+            own = self.plugin.call(judgement, event, chosen)
         except RAISED as error:
             failed = self.plugin.failed(error)
         else:

@@ -72,7 +72,7 @@ class WhenPlugin(When):
         if not When.takes(self, event, topic):
             return False
         try:
-            found = self.rule.function(event, topic)
+            found = self.rule.call(event, topic)
         except RAISED as error:
             raise self.rule.raised(error) from None
         if found is True or found is False:

@@ -17,7 +17,7 @@ LAYERS = (
     {"cli", "__main__"},
     {"demo", "rehearsal"},
     {"app", "status", "embedding", "estimate"},
-    {"judging", "reloading"},
+    {"judging", "reloading", "pacing"},
     {"building"},
     {"kafka", "moderation", "simulator", "intake", "admin", "callbacks", "tracing"},
     {"engine", "batching", "certificates"},

@@ -15,6 +15,7 @@ from consumer import cli
 from consumer.app import App
 from consumer.errors import StartError
 from consumer.settings import load
+from tests.broker.cluster import unique
 
 
 if TYPE_CHECKING:
@@ -388,12 +389,18 @@ def test_a_certificate_that_is_not_there() -> None:
 )
 def test_a_port_that_is_taken(key: str, more: str, embedded: EmbeddedBroker) -> None:
     """A port that another program has is named with its key."""
+    topic = unique("all")
+    embedded.create_topic(topic)
+    topics = f"output: {{topic: {topic}.verdicts, dead_letters: {topic}.letters}}\n"
+    for name in (f"{topic}.verdicts", f"{topic}.letters"):
+        embedded.create_topic(name)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         bootstrap = embedded.bootstrap_servers[0]
-        error = unreachable({"broker:9092": bootstrap}, more.format(port=port))
+        read = {"broker:9092": bootstrap, "[ugc, comments]": f"[{topic}]"}
+        error = unreachable(read, f"{topics}{more.format(port=port)}")
     assert port in str(error)
     assert key in f"{error} {error.remedy}"
 

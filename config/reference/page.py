@@ -12,6 +12,7 @@ import yaml
 from config.reference.walk import Key, entry, groups, keys, paragraph, section_of
 from consumer.settings.environment import CONFIG
 from consumer.settings.models import Section, Settings
+from consumer.settings.validation import SHARED
 
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ Every key there is. Examples of whole files, each with comments, are in [config]
   lists are replaced as a whole. Without a file on the command line, `{CONFIG}` names it.
 - **Variables** win over files: each key names its own below. In a variable a list of words is separated by commas, any
   other list or mapping is YAML. What stands in a list or in a mapping of names has no variable of its own.
+- **Anchors** (`&name`) and what repeats them (`*name`, `<<: *name`) work as YAML has them. A key at the top that begins
+  with `{SHARED}` is no setting: what several sections share can stand there. A file that stands for more than 100,000
+  values by that is refused.
 - **Secrets** can also be in files: the key with `_file` behind it names one, as does the variable with `_FILE`.
 - **`moderation-consumer check FILE`** says what is wrong, where, and the nearest right name; `--origins` prints every
   value and where it comes from.

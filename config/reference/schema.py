@@ -15,6 +15,7 @@ from consumer.moderation.protocol.endpoints import REGIONS
 from consumer.moderation.protocol.services import KNOWN
 from consumer.settings.models import Section, Settings
 from consumer.settings.secret_files import FILE
+from consumer.settings.validation import SHARED
 
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def schema() -> dict[str, Any]:
         "title": "Configuration of moderation-consumer",
         "description": paragraph(Settings.__doc__ or ""),
         **_section(Settings, (), within_entry=False),
+        # Where anchors stand that sections share.
+        "patternProperties": {f"^{SHARED}": {}},
     }
 
 

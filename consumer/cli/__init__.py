@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -39,6 +41,9 @@ COMMANDS = {
     "bench": _Entry("consumer.cli.bench:command", "Measure how fast this machine is with a configuration."),
     "completion": _Entry("consumer.cli.completion:command", "Print what a shell needs to complete commands."),
 }
+
+# What the system says of a disk that takes no more.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
@@ -83,7 +88,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     The traceback of any other leaves out what the error says, which may be a secret or somebody's content.
 
     The exit codes are those of sysexits.h: 78 for settings that cannot be used, 69 for a part that is not there, 70
-    for anything else that went wrong; 2 for a wrong command line, 130 after Ctrl-C.
+    for anything else that went wrong; 1 for output that cannot be written, 2 for a wrong command line, 130 after
+    Ctrl-C.
     """
     raise SystemExit(_run(args))
 
@@ -102,7 +108,8 @@ def _run(args: Sequence[str] | None) -> int:
             click.echo(f"  {problem}", err=True)
         return os.EX_CONFIG
     except StartError as error:
-        click.echo(f"cannot start: {error}", err=True)
+        arguments = sys.argv[1:] if args is None else args
+        click.echo(f"{'cannot start' if 'run' in arguments[:1] else 'Error'}: {error}", err=True)
         if error.remedy:
             click.echo(f"  {error.remedy}", err=True)
         return os.EX_UNAVAILABLE
@@ -110,9 +117,22 @@ def _run(args: Sequence[str] | None) -> int:
         click.echo(f"stopped: {error}", err=True)
         return os.EX_SOFTWARE
     except Exception as error:  # noqa: BLE001  # Python's own traceback would say what the error holds
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            _give_output_up()
+            what = "the output" if error.filename is None else error.filename
+            click.echo(f"Error: {what} cannot be written: {error.strerror}", err=True)
+            return 1
         from consumer.logs.safe import traceback_of
 
         click.echo("stopped by an error that should not happen; what follows holds no content: report it", err=True)
         click.echo(traceback_of(error), err=True)
         return os.EX_SOFTWARE
     return result if isinstance(result, int) else 0
+
+
+def _give_output_up() -> None:
+    """Have Python not try to write what is left when it ends: it would fail once more, and say so at length."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,7 @@ import click
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from consumer.rehearsal.measuring import Measured
     from consumer.settings import Settings
@@ -23,6 +23,12 @@ __all__ = ["command"]
 # What the embedded broker keeps of one partition: 5 MiB, and there are four; verdicts need room, too.
 _MOST_EVENTS = 20_000
 _MOST_BYTES = 15 * 1_048_576
+
+
+class _NothingJudged(click.ClickException):
+    """There is nothing to measure: no event had a verdict."""
+
+    exit_code = os.EX_DATAERR
 
 
 @click.command(short_help="measure how fast this machine is with a configuration")
@@ -46,7 +52,7 @@ def command(
 
     The consumer runs as it is configured, on a Kafka in this process and with a simulator beside it, so that no
     broker, no account and no secrets are needed. Events are invented in the shape that the mapping reads. CONFIG is
-    what `run` takes. The exit code is 1 if not all events came through.
+    what `run` takes. The exit code is 1 if not all events came through, and 65 if none of them was judged.
 
     \b
     Examples:
@@ -59,7 +65,7 @@ def command(
     from consumer.cli.invented import without_secrets
     from consumer.cli.progress import progress
     from consumer.rehearsal.measuring import measure
-    from consumer.rehearsal.synthetic import NotInvertible, synthetic
+    from consumer.rehearsal.synthetic import NotInvertible, left_out, synthetic
     from consumer.runtime import calm_collector, new_event_loop
     from consumer.settings import load
     from consumer.simulator import Latency
@@ -86,6 +92,10 @@ def command(
     calm_collector()
     with progress("moderating", len(records)) as tell, asyncio.Runner(loop_factory=new_event_loop) as runner:
         found = runner.run(measure(loaded, records, latency_ms=latency_ms, quotas=quotas, tell=tell))
+    if not found.routes and found.done == found.asked:
+        raise _NothingJudged(_nothing_judged(found, None if file is None or file.name == "<stdin>" else file.name))
+    if file is None and (missing := left_out(loaded.settings)):
+        click.echo(f"note: the invented events have no {', '.join(missing)}, which the mapping has expressions for")
     for line in _report(found, loaded.settings, latency_ms, quotas=quotas):
         click.echo(line)
     return 0 if found.done == found.asked else 1
@@ -93,6 +103,19 @@ def command(
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[bytes | None, bytes]]:
     return ((None, line.rstrip(b"\r\n")) for line in file if line.strip())
+
+
+def _nothing_judged(found: Measured, file: str | None) -> str:
+    """What became of the events instead, and how to see why."""
+    letters = sum(found.dead_letters.values())
+    parts = [f"{letters:,} became dead letters ({_counted(found.dead_letters)})"] if letters else []
+    parts += [f"{found.done - letters:,} were skipped"] if found.done > letters else []
+    way = f"`check --sample {file}`" if file else "`explain` with a record of yours"
+    return f"nothing was judged: of {found.asked:,} events {' and '.join(parts)}; {way} says why"
+
+
+def _counted(dead_letters: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {code}" for code, count in sorted(dead_letters.items()))
 
 
 def _report(found: Measured, settings: Settings, latency_ms: str, *, quotas: bool) -> Iterator[str]:
@@ -129,8 +152,7 @@ def _report(found: Measured, settings: Settings, latency_ms: str, *, quotas: boo
         yield "  ".join((first, *rest))
     yield f"verdicts by source: {', '.join(f'{name} {count:,}' for name, count in sorted(found.sources.items()))}"
     if found.dead_letters:
-        counted = sorted(found.dead_letters.items())
-        yield f"dead letters: {', '.join(f'{count:,} {code}' for code, count in counted)}"
+        yield f"dead letters: {_counted(found.dead_letters)}"
     allowed = found.allowed_per_second(settings)
     if allowed:
         quota = min(allowed, key=allowed.__getitem__)

@@ -60,8 +60,7 @@ def command(
     if origins:
         _origins(loaded)
     good = _samples(loaded.settings, sample.read()) if sample is not None else True
-    if connect:
-        good = _connect(loaded.settings) and good
+    good = (_connect(loaded.settings) if connect else _libraries(loaded.settings)) and good
     context.exit(0 if good else os.EX_UNAVAILABLE)
 
 
@@ -109,6 +108,20 @@ def _samples(settings: Settings, content: bytes) -> bool:
         for line in sample.lines:
             click.echo(f"  {line}")
     return good
+
+
+def _libraries(settings: Settings) -> bool:
+    """Whether what the formats of records need is installed; who connects is told of it with the registry."""
+    from consumer.cli.check_connect import Finding
+    from consumer.errors import StartError
+    from consumer.intake.formats import compilers_for
+
+    try:
+        compilers_for(settings.format)
+    except StartError as error:
+        _findings([Finding("format", ok=False, said=str(error), remedy=error.remedy)])
+        return False
+    return True
 
 
 def _connect(settings: Settings) -> bool:

@@ -6,6 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from consumer.building import needed_topics
 from consumer.engine.letters import HEADERS_BYTES
 from consumer.errors import CallError, StartError
 
@@ -80,7 +81,7 @@ async def connect(
         findings.append(Finding("broker", ok=False, said=str(error), remedy=error.remedy))
     else:
         findings.append(Finding("broker", ok=True, said=", ".join(settings.kafka.bootstrap_servers)))
-        needed, lacking = _needed(settings), dict[str, Finding]()
+        needed, lacking = needed_topics(settings), dict[str, Finding]()
         if rights is not None:
             try:
                 lacking |= await rights(settings, needed)
@@ -271,14 +272,6 @@ def _cheapest(services: list[Service]) -> Service:
     """A text service where there is one, since it needs nothing but a text; else one that can be asked for nothing."""
     rank = {"text": 0, "multimodal": 1, "image": 2}
     return min(services, key=lambda service: rank[service.media])
-
-
-def _needed(settings: Settings) -> dict[str, str]:
-    """Every topic that is read or written, and the key that names it."""
-    needed = dict.fromkeys(settings.kafka.topics, "kafka.topics")
-    needed |= {settings.output.topic: "output.topic"}
-    needed |= {topic: f"output.topics.{action}" for action, topic in settings.output.topics.items()}
-    return needed | {settings.output.dead_letters: "output.dead_letters"}
 
 
 def _topic(topic: str, key: str, there: Collection[str]) -> Finding:

@@ -142,6 +142,7 @@ async def _show(settings: KafkaSettings, partition: int, offset: int, *, raw: Bi
     value = record.value if letter is None else letter.value
     if raw is not None:
         raw.write(value or b"")
+        raw.flush()  # what comes next says that it is written
         click.echo(
             f"{'null, so nothing' if value is None else text.counted(len(value), 'byte')} written to {raw.name}",
             err=True,

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from consumer.cli.dead_letters_shared import Filter, filters, run_quietly
+from consumer.cli.dead_letters_text import times
+from consumer.cli.finite import Finite
 
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class _Job:
         if letter.truncated:
             return "truncated: a part of the original is missing"
         if letter.replays >= self.max_replays:
-            return f"replayed {self.max_replays} times or more already"
+            return f"replayed {times(self.max_replays)} or more already"
         return ""
 
 
@@ -98,7 +100,7 @@ class _Sums:
     default=10.0,
     show_default=True,
     metavar="N",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     help="Records a second.",
 )
 @click.option("--from-start", is_flag=True, help="Go through all letters again.")

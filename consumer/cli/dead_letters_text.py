@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from consumer.record import Headers, Record
 
 
-__all__ = ["as_json", "counted", "full", "line", "moment", "printable", "value_lines"]
+__all__ = ["as_json", "counted", "full", "line", "moment", "printable", "times", "value_lines"]
 
 
 _HEX_BYTES = 32
@@ -25,7 +25,7 @@ _HEX_BYTES = 32
 def line(letter: Letter) -> str:
     """A letter in one line, without anything of its content."""
     told = _told(letter.notes)
-    marks = [f"replayed {letter.replays} times"] * (letter.replays > 0) + ["truncated"] * letter.truncated
+    marks = [f"replayed {times(letter.replays)}"] * (letter.replays > 0) + ["truncated"] * letter.truncated
     what = f"{told['stage']}/{told['reason']}"
     error = " ".join([told["error"], *(f"({mark})" for mark in marks)])
     return printable(
@@ -102,6 +102,11 @@ def moment(timestamp: int | None) -> str:
 def counted(number: int, word: str) -> str:
     """So many of something, such as `1 byte` or `2 bytes`."""
     return f"{number} {word}{'s' * (number != 1)}"
+
+
+def times(number: int) -> str:
+    """How often something was done."""
+    return "once" if number == 1 else f"{number} times"
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from consumer.cli.finite import Finite
+
 
 __all__ = ["CONFIG", "EVENT", "command"]
 
@@ -19,13 +21,9 @@ EVENT = '{"id": "m-1", "text": "buy cocaine here"}'
 
 
 @click.command(short_help="see it all work on this machine")
-@click.option(
-    "--seconds", default=20.0, show_default=True, type=click.FloatRange(min=1), help="About how long it takes."
-)
+@click.option("--seconds", default=20.0, show_default=True, type=Finite(min=1), help="About how long it takes.")
 @click.option("--forever", is_flag=True, help="Go on until Ctrl-C.")
-@click.option(
-    "--rate", default=55.0, show_default=True, type=click.FloatRange(min=0.1), help="Events a second, on average."
-)
+@click.option("--rate", default=55.0, show_default=True, type=Finite(min=0.1), help="Events a second, on average.")
 @click.option("--seed", default=1, show_default=True, help="Of events, latency and faults.")
 @click.option("--plain", is_flag=True, help="A line a second instead of the live view.")
 def command(*, seconds: float, forever: bool, rate: float, seed: int, plain: bool) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -102,11 +104,12 @@ def command(
         raise click.UsageError("--envelope says how the lines of a --file are to be read")
     if sample == 0:
         raise click.UsageError("--sample takes a part of the records, such as 5%")
-    settings = load(config, without_secrets(os.environ, kafka=file is None)).settings
+    with redirect_stdout(sys.stderr):  # a plugin may print whatever it likes
+        settings = load(config, without_secrets(os.environ, kafka=file is None)).settings
     if replicas is not None and settings.kafka.scale != "share":
         raise click.UsageError("--replicas is for kafka.scale: share; else one works, however many there are")
     logs.configure(level="error", form="console")
-    with Corpus() as corpus:
+    with Corpus() as corpus, redirect_stdout(sys.stderr):
         try:
             asked = gathering.Asked(since, until, sample, random.randrange(10**6) if seed is None else seed, pace)
             if file is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +77,13 @@ def command(
     from consumer.settings import load
 
     value = _value(record)
-    loaded = load(config, without_secrets(os.environ))
-    logs.configure(level="critical", form="console")
-    partition = Partition(topic or loaded.settings.kafka.topics[0], 0)
-    now_ms = round(time.time() * 1000)
-    given = Record(partition, 0, now_ms, None if key is None else key.encode(), value, tuple(headers))
-    found = explain(loaded, given, judged=verdict)
+    with redirect_stdout(sys.stderr):  # a plugin may print whatever it likes
+        loaded = load(config, without_secrets(os.environ))
+        logs.configure(level="critical", form="console")
+        partition = Partition(topic or loaded.settings.kafka.topics[0], 0)
+        now_ms = round(time.time() * 1000)
+        given = Record(partition, 0, now_ms, None if key is None else key.encode(), value, tuple(headers))
+        found = explain(loaded, given, judged=verdict)
     if as_json:
         click.echo(json.dumps(_as_dict(found, judged=verdict), indent=2, ensure_ascii=False))
     else:
@@ -92,7 +94,7 @@ def command(
 
 def _value(record: str) -> bytes:
     """The value's bytes. A line break at the end, which editors and `echo` put there, is none of it."""
-    if record.lstrip().startswith("{"):
+    if record.lstrip().startswith(("{", "[")) or (_is_json(record) and not os.path.exists(record)):  # noqa: PTH110  # pathlib's raises where a text is too long for a name
         return record.encode()
     try:
         value = sys.stdin.buffer.read() if record == "-" else Path(record).read_bytes()
@@ -107,6 +109,14 @@ def _value(record: str) -> bytes:
             f"there are {len(lines)} records in it; give one, or see all of them with `check --sample {record}`"
         )
     return value.removesuffix(b"\n")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(found: Explained, *, judged: bool) -> Iterator[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from consumer.cli.finite import Finite
+
 
 if TYPE_CHECKING:
     from consumer.simulator import SimulatorSettings
@@ -36,7 +38,14 @@ class _Unavailable(click.ClickException):
 @click.option("--access-key-secret", default="testsecret", help="Its secret.  [default: testsecret]")
 @click.option("--security-token", default=None, help="Its token (STS credentials).")
 @click.option("--account-id", default="1234567890123456", help="In the checksum of callbacks.")
-@click.option("--callback-interval", default=5.0, show_default=True, help="Seconds between deliveries.")
+@click.option(
+    "--callback-interval",
+    default=5.0,
+    show_default=True,
+    metavar="S",
+    type=Finite(min=0, min_open=True),
+    help="Seconds between deliveries.",
+)
 @click.option("--callback-data", is_flag=True, help="Callbacks bring Data, not the whole answer.")
 @click.option("--translation", is_flag=True, help="Translate texts of international services.")
 @click.option("--verify/--no-verify", default=True, help="Check signature, date and nonce.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from contextlib import redirect_stdout
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +49,8 @@ def command(*, config: tuple[str, ...], tests: tuple[str, ...], only: tuple[str,
     from consumer.rehearsal.reading import beside, read_cases
     from consumer.settings import load
 
-    settings = load(config, without_secrets(os.environ)).settings
+    with redirect_stdout(sys.stderr):  # a plugin may print whatever it likes
+        settings = load(config, without_secrets(os.environ)).settings
     names = config or tuple(name for name in [os.environ.get("MODERATION_CONFIG")] if name)
     if not tests and not names:
         raise click.UsageError("there is no configuration that cases could stand beside: name it, or say --tests FILE")
@@ -100,7 +103,8 @@ def _try(settings: Settings, case: Planned) -> Tried:
     from consumer.rehearsal.stage import rehearse_all
 
     began = time.perf_counter()
-    endings = rehearse_all(settings, [step.arrival for step in case.steps], case.rules)
+    with redirect_stdout(sys.stderr):
+        endings = rehearse_all(settings, [step.arrival for step in case.steps], case.rules)
     differing = [
         Differing(step.heading, lines, summary(ending))
         for step, ending in zip(case.steps, endings, strict=True)

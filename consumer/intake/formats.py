@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     _Read = Callable[[Record], dict[str, Any]]
 
 
-__all__ = ["Formats", "formats_for", "formats_of_json"]
+__all__ = ["Formats", "compilers_for", "formats_for", "formats_of_json"]
 
 
 # Of each encoding with a schema: its name in registries, the library, and what of ours needs it.
@@ -68,6 +68,16 @@ def formats_of_json(settings: Format, *, clock: Clock, metrics: Metrics) -> Form
     return formats_for(readable, clock=clock, metrics=metrics)
 
 
+def compilers_for(settings: Format) -> dict[Kind, Callable[[Found], Reader]]:
+    """What makes readers of schemas, for each kind of schema that records are written with.
+
+    Raises:
+        StartError: a library is missing.
+    """
+    wanted = {settings.encoding, *(one.encoding for one in settings.topics.values())}
+    return {_KINDS[name][0]: _compiler(name) for name in sorted(wanted & _KINDS.keys())}
+
+
 class _Topic(NamedTuple):
     """How the records of a topic are read, and what turns their values into JSON where they are not."""
 
@@ -84,8 +94,7 @@ class Formats:
     """
 
     def __init__(self, settings: Format, *, clock: Clock, metrics: Metrics) -> None:
-        wanted = {settings.encoding, *(one.encoding for one in settings.topics.values())}
-        compilers = {_KINDS[name][0]: _compiler(name) for name in sorted(wanted & _KINDS.keys())}
+        compilers = compilers_for(settings)
         self._registry = Registry(settings.schema_registry, compilers, clock, metrics) if compilers else None
         self._operations = frozenset(settings.operations)
         self._metrics = metrics
@@ -175,7 +184,7 @@ def _protobuf(registry: Registry, record: Record) -> dict[str, Any]:
 
 def _plugged(plugin: Plugin[CodecFunction], record: Record) -> dict[str, Any]:
     try:
-        found: object = plugin.function(record.value or b"", record.headers)
+        found: object = plugin.call(record.value or b"", record.headers)
     except NothingToJudge:
         raise
     except RAISED as error:

@@ -54,7 +54,7 @@ class PluginMapper:
             NothingToJudge: the plugin says so.
         """
         try:
-            found = self._plugin.function(document, record)
+            found: object = self._plugin.call(document, record)
         except NothingToJudge:
             raise
         except RAISED as error:

@@ -51,6 +51,7 @@ __all__ = [
     "options_to_start",
     "record_size_limits",
     "remedy",
+    "require_all",
     "require_group",
     "require_topics",
     "require_transactional_id",
@@ -189,6 +190,32 @@ async def require_topics(
             f"our user has no right to {right} on the topic {', '.join(lacking)} ({setting})",
             f"grant it {right} on the topic, or correct {setting}",
         )
+
+
+async def require_all(kafka: Kafka, needed: Mapping[str, str], *, close_seconds: float = 2.0) -> None:
+    """Check that all topics exist, before anything is made or joined, so that those that do not are told at once.
+
+    Args:
+        kafka: The brokers.
+        needed: The topics, and the setting that names each.
+        close_seconds: How long closing the connections afterwards may take.
+
+    Raises:
+        StartError: the brokers cannot be reached, refuse us, or at least one is missing; all of them are named.
+    """
+    admin = await connect(kafka)
+    try:
+        try:
+            there = set(await admin.list_topics())
+        except (KafkaError, TimeoutError):
+            return  # who needs them says so, each with its own
+        missing = {topic: setting for topic, setting in sorted(needed.items()) if topic not in there}
+        if missing:
+            *rest, last = sorted(set(missing.values()))
+            settings = f"{', '.join(rest)} and {last}" if rest else last
+            await require_topics(admin, missing, setting=settings)
+    finally:
+        await close_within(close_seconds, admin.close(), admin._client)  # noqa: SLF001  # its connections
 
 
 async def require_group(admin: AIOKafkaAdminClient, group_id: str) -> None:

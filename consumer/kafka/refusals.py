@@ -113,7 +113,7 @@ def missing_topics(missing: Sequence[str], setting: str, told: Sequence[object])
 
     Args:
         missing: The topics.
-        setting: The setting that names them.
+        setting: The setting that names them, or several.
         told: What the brokers said when asked for each of them.
     """
     names = ", ".join(missing)
@@ -122,9 +122,10 @@ def missing_topics(missing: Sequence[str], setting: str, told: Sequence[object])
             f"our user may not see the topic {names} ({setting}), nor hear whether there is one",
             f"grant it Describe, and Read or Write, on the topic, or correct {setting}",
         )
+    them, they_exist = ("it", "it exists") if len(missing) == 1 else ("them", "they exist")
     return StartError(
         f"no such topic: {names}",
-        f"create it, or correct {setting}; if it exists, grant our user Describe, and Read or Write, on it",
+        f"create {them}, or correct {setting}; if {they_exist}, grant our user Describe, and Read or Write, on {them}",
     )
 
 

@@ -27,8 +27,10 @@ _OURS = 5
 _THEIRS = 1
 _MOST_KINDS = 1000
 _LOOK_SECONDS = 5.0
+# Each of its lines answers a person who has just saved settings, or asked for them to be read again.
+_ANSWERS = "consumer.reloading"
 # What makes two of our own lines different: the others of their values are numbers, or go without saying.
-_TELLING = ("reason", "code", "service", "quota", "budget", "topic", "partition")
+_TELLING = ("reason", "code", "service", "quota", "budget", "topic", "partition", "plugin")
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class Repeats(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this line is logged. Where lines of its kind were left out before it, it says how many."""
+        if record.name == _ANSWERS:
+            return True
         now = self._clock()
         key = _key(record)
         kind = self._kinds.get(key)

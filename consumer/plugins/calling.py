@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
+import time
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+import structlog
 
 from consumer.errors import DecodeError, MappingError, RecordError, RouteError
 from consumer.plugins.frames import place_of
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from consumer.metrics import Metrics
 
 
-__all__ = ["RAISED", "Kind", "Plugin"]
+__all__ = ["KEPT", "RAISED", "Kept", "Kind", "Plugin"]
 
 
 Kind = Literal["mapping", "rule", "policy", "codec"]
@@ -26,9 +30,25 @@ RAISED: Final = (Exception, SystemExit, asyncio.CancelledError)
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
+_log = structlog.get_logger(__name__)
+
+_SLOW_SECONDS = 0.1
 _CODE = "plugin"
 _GIVEN_CODE = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _LETTERS: Final[dict[Kind, type[RecordError]]] = {"codec": DecodeError, "mapping": MappingError, "rule": RouteError}
+
+
+class Kept:
+    """How long the event loop was kept by calls of plugins, all together."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
+KEPT: Final = Kept()
+"""It counts the calls of this process: they are made one after the other, whatever they are made for."""
 
 
 class Plugin(Generic[_F]):
@@ -52,6 +72,28 @@ class Plugin(Generic[_F]):
         self._file: str | None = None if code is None else code.co_filename
         self._metrics = metrics
 
+    def call(self, *given: Any) -> Any:
+        """What the function returns for this; the log has a line where it takes long.
+
+        Raises:
+            Exception: whatever the function raises.
+        """
+        began = time.perf_counter()
+        try:
+            return self.function(*given)
+        finally:
+            seconds = time.perf_counter() - began
+            KEPT.seconds += seconds
+            if seconds > _SLOW_SECONDS:
+                _log.warning(
+                    "slow_plugin",
+                    kind=self.kind,
+                    plugin=self.name,
+                    seconds=round(seconds, 3),
+                    meaning="nothing else is done during a call of a plugin: the program gets on only between records",
+                    remedy="Have it wait for nothing: read what it needs when its module is imported, or in a thread.",
+                )
+
     def raised(self, error: BaseException) -> RecordError:
         """The dead letter of what it raised: of a `RecordError` with its message and code, else with its place only."""
         if isinstance(error, RecordError):
@@ -74,7 +116,14 @@ class Plugin(Generic[_F]):
 
     def gave(self, found: object, wanted: str) -> str:
         """Count that it returned something of the wrong type; in words."""
-        what = "nothing" if found is None else f"a value of the type {type(found).__name__}"
+        if inspect.iscoroutine(found):
+            found.close()  # who leaves it alone has Python warn that nobody has waited for it
+        if found is None:
+            what = "nothing"
+        elif self.kind == "policy" and type(found) is str:
+            what = "another text"
+        else:
+            what = f"a value of the type {type(found).__name__}"
         return self._broke(f"returned {what}; {wanted} is wanted", "returned")
 
     def _broke(self, how: str, code: str) -> str:

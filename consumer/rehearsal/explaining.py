@@ -149,7 +149,7 @@ def explain(loaded: Loaded, record: Record, *, judged: bool = False) -> Explaine
     calls: list[CallShown] = []
     error: RecordError | None = None
     skipped = ""
-    as_json = (record.value or b"").lstrip().startswith(b"{")
+    as_json = (record.value or b"").lstrip().startswith((b"{", b"["))
     reading = Reading(settings, as_json=as_json)
     reading.prepare(record)
     try:
@@ -204,8 +204,10 @@ def phrase(when: When) -> str:
 
 
 def _fields(loaded: Loaded, document: dict[str, Any], event: Event | None) -> Iterator[FieldShown]:
-    """Each field, as the event has it, or, where there is none, as the record has it."""
+    """Each field, as the event has it, or as the record has it, where there is none. A plugin that fails gives none."""
     mapping = loaded.settings.mapping
+    if mapping.plugin is not None and event is None:
+        return
     for name, read in _FIELDS.items():
         path: str | None = getattr(mapping, name)
         origin = loaded.origin(f"mapping.{name}")
@@ -223,8 +225,9 @@ def _fields(loaded: Loaded, document: dict[str, Any], event: Event | None) -> It
             default = {"kind": "default_kind", "origin": "default_origin"}.get(name)
             if default is not None:
                 source, origin = f"{source}, so mapping.{default}", loaded.origin(f"mapping.{default}")
+                value = getattr(mapping, default)
         elif name == "kind" and isinstance(found, str | int) and str(found) in mapping.kinds:
-            source = f"{found} at `{path}`, by mapping.kinds"
+            source, value = f"{found} at `{path}`, by mapping.kinds", mapping.kinds[str(found)]
         yield FieldShown(name, value, source, origin)
 
 

@@ -74,6 +74,8 @@ class Reading:
             async with asyncio.timeout(_FETCH_SECONDS):
                 await not_yet.ready()
                 return
+        for trouble in () if self._formats is None else self._formats.holds():
+            raise StartError(trouble["meaning"], trouble["remedy"])
         raise StartError(
             f"{self._url} does not give the schema that a record needs",
             "look at format.schema_registry; without the schema nobody can read the record",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from consumer.settings.models import Settings
 from consumer.settings.nodes import FAULTY, Node, Path, Place, Problem, put
 from consumer.settings.secret_files import FILE
-from consumer.settings.shapes import Shape, leaves
+from consumer.settings.shapes import Shape, fields, leaves
 from consumer.settings.words import nearest
 from consumer.settings.yaml_tree import parse
 
@@ -26,6 +26,8 @@ PREFIX = "MODERATION__"
 CONFIG = "MODERATION_CONFIG"
 """The variable that names the configuration file when the command line names none."""
 
+_BEGINNING = PREFIX.removesuffix("_")
+
 
 def variable(path: Path) -> str:
     """The variable that sets the key at `path`."""
@@ -36,7 +38,7 @@ def read_environment(environ: Mapping[str, str], at: Place, problems: list[Probl
     """All that our variables set; `at` is the place of sections that exist only here."""
     root = Node(at, {})
     known = _known()
-    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+    for name in sorted(name for name in environ if name.startswith(PREFIX) or _is_misspelt(name)):
         place = Place(f"${name}")
         target = known.get(name)
         if target is None:
@@ -58,7 +60,16 @@ def _known() -> dict[str, tuple[Path, Shape]]:
     return known
 
 
+def _is_misspelt(name: str) -> bool:
+    """Whether a variable is one of ours but for the second underscore of what ours begin with."""
+    section, separator, _ = name.removeprefix(_BEGINNING).partition("__")
+    return name.startswith(_BEGINNING) and bool(separator) and section.lower() in fields(Settings)
+
+
 def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    if not name.startswith(PREFIX):
+        right = PREFIX + name.removeprefix(_BEGINNING)
+        return f"no such variable; did you mean ${right}?" if right in known else _unknown(right, known)
     below = next((right for right in known if name.startswith(f"{right}__")), None)
     if below is not None:
         return f"no such variable; ${below} takes the whole as YAML"

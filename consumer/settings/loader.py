@@ -90,7 +90,7 @@ def load_kafka(paths: Sequence[Path | str], environ: Mapping[str, str]) -> Kafka
     others = fields(Settings).keys() - fields(KafkaSettings).keys()
     root = Node(root.place, {name: node for name, node in root.value.items() if name not in others})
     root, secrets = read_secret_files(root, KafkaSettings, problems)
-    validation = Validation(problems, secrets, {})
+    validation = Validation(problems, secrets, {}, whole=Settings)
     settings = validation.section(KafkaSettings, root)
     problems += contradictions(cast("Settings", settings), validation.places, root.place)
     problems = [problem for problem in problems if not problem.path or problem.path[0] not in others]
@@ -107,7 +107,7 @@ def _validated(
     root = overlay(root, name_secret_files(given, Settings, problems))
     needs = vendor_credentials(root, environ)
     root, secrets = read_secret_files(root, Settings, problems)
-    validation = Validation(problems, secrets, needs.hints, needs.required)
+    validation = Validation(problems, secrets, needs.hints, needs.required, whole=Settings)
     settings = validation.section(model, root)
     # Without Kafka, checks that look at it end as they do at any value that is missing.
     problems += contradictions(cast("Settings", settings), validation.places, root.place)

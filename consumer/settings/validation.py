@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import ValidationError
 
 from consumer.settings.environment import variable
-from consumer.settings.models import Section, Settings
+from consumer.settings.models import Section
 from consumer.settings.nodes import DEFAULT, FAULTY, Node, Path, Place, Problem, dotted
 from consumer.settings.secret_files import FILE
 from consumer.settings.shapes import Shape, fields
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 
-__all__ = ["Validation"]
+__all__ = ["SHARED", "Validation"]
 
 
 Model = TypeVar("Model", bound=Section)
+
+SHARED = "x-"
+"""What keys at the top begin with that are no settings: they are the place for anchors, as in a file of Compose."""
 
 # Mappings whose names are the user's own: no variable reaches into them.
 _FREE = {("moderation", "services"), ("moderation", "prices"), ("format", "topics")}
@@ -35,6 +38,8 @@ class Validation:
         secrets: texts that no message may repeat.
         hints: what to add when the key at a path is missing.
         required: keys that are needed because of the values of others.
+        whole: the model of all settings, where the tree is one of settings: its keys have variables, and may be looked
+            for in a wrong section.
     """
 
     def __init__(
@@ -43,12 +48,14 @@ class Validation:
         secrets: Collection[str],
         hints: Mapping[Path, str],
         required: Collection[Path] = (),
+        whole: type[Section] | None = None,
     ) -> None:
         self.places: dict[Path, Place] = {}
         self._problems = problems
         self._secrets = secrets
         self._hints = hints
         self._required = required
+        self._whole = whole
 
     def section(self, model: type[Model], node: Node, path: Path = ()) -> Model:
         """A section with all that is right in it; reading an attribute that is faulty raises AttributeError."""
@@ -56,7 +63,7 @@ class Validation:
         values: dict[str, Any] = {}
         faulty: list[str] = []
         for name in node.value:
-            if name not in shapes:
+            if name not in shapes and (path or not name.startswith(SHARED)):
                 self._unknown(model, node.value[name].place, (*path, name))
         for name, shape in shapes.items():
             here = (*path, name)
@@ -128,7 +135,7 @@ class Validation:
 
     def _missing(self, shape: Shape, place: Place, path: Path) -> Any:
         text = "required, but not set"
-        if not any(isinstance(part, int) for part in path) and path[:2] not in _FREE:
+        if self._whole is not None and not any(isinstance(part, int) for part in path) and path[:2] not in _FREE:
             ways = f"${variable(path)}" + (f" or ${variable(path)}{FILE.upper()}" if shape.secret else "")
             text = f"{text}; {ways} would set it"
         hint = self._hints.get(path)
@@ -139,11 +146,11 @@ class Validation:
         word = str(path[-1])
         names = list(fields(model))
         near = nearest(word, [*names, *(f"{name}{FILE}" for name, shape in fields(model).items() if shape.secret)])
-        elsewhere = [dotted(other) for other in _keys(Settings) if other[-1] == word]
-        if near:
-            hint = f"did you mean {near}?"
-        elif elsewhere:
-            hint = f"did you mean {' or '.join(elsewhere[:2])}?"
+        begun = [name for name in names if name.startswith(f"{word}_")]
+        elsewhere = () if self._whole is None else (other for other in _keys(self._whole) if other[-1] == word)
+        meant = [near] if near else begun or [dotted(other) for other in elsewhere]
+        if meant:
+            hint = f"did you mean {' or '.join(meant[:2])}?"
         else:
             hint = f"expected {'one of ' if len(names) > 1 else ''}{', '.join(names)}"
         self._problems.append(Problem(place, path, f"unknown key; {hint}"))

@@ -19,7 +19,7 @@ __all__ = ["found", "meant", "nearest", "wrong"]
 _SHOWN_CHARACTERS = 60
 
 
-def nearest(word: str, right: Iterable[str], cutoff: float = 0.6) -> str | None:
+def nearest(word: str, right: Iterable[str], cutoff: float = 0.62) -> str | None:
     """The right name that is most like `word`, if any is like it at all; upper and lower case count as the same."""
     by_lower = {name.lower(): name for name in right}
     close = difflib.get_close_matches(word.lower(), by_lower, 1, cutoff)

@@ -18,6 +18,8 @@ __all__ = ["parse", "read"]
 
 
 _MERGE = "tag:yaml.org,2002:merge"
+# More than any configuration has: a few lines of aliases to lists of aliases can stand for more than memory holds.
+_MOST_VALUES = 100_000
 _CONTAINERS = {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 # The parser's own words name tokens of its grammar, and some repeat a piece of the text, which may be a secret.
@@ -39,6 +41,9 @@ _SYNTAX = (
 def read(path: str, problems: list[Problem]) -> Node | None:
     """The file's settings, or None where a problem makes them unusable. The names of files go into places as given."""
     whole = Place(path)
+    if not path:
+        problems.append(Problem(Place("''"), (), "cannot be read: the name of the file is empty"))
+        return None
     try:
         text = FilePath(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -80,8 +85,19 @@ def parse(text: str, locate: Callable[[int, int], Place], problems: list[Problem
         reason = "a control character, which YAML does not take"
     except RecursionError:
         place, reason = locate(1, 1), "it is nested too deeply"
+    except _TooManyError as exc:
+        problems.append(exc.problem)
+        return None
     problems.append(Problem(place, (), f"not valid YAML: {reason}"))
     return None
+
+
+class _TooManyError(Exception):
+    """The text stands for more values than can be looked at."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.text)
+        self.problem = problem
 
 
 class _Walk:
@@ -91,10 +107,15 @@ class _Walk:
         self._locate = locate
         self._problems = problems
         self._open: set[int] = set()
+        self._values = 0
         self._scalars: Any = yaml.SafeLoader("")
 
     def node(self, node: yaml.Node, path: Path) -> Node:
         place = self._place(node)
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            text = f"stands for more than {_MOST_VALUES:,} values; see where an alias (*) repeats what holds others"
+            raise _TooManyError(Problem(place, path, text))
         if isinstance(node, yaml.ScalarNode):
             return Node(place, self._scalar(node, path))
         if node.tag not in _CONTAINERS:

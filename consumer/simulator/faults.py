@@ -35,6 +35,7 @@ x-acs-retry-after). Of several faults, the first that befalls a call decides.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -91,8 +92,8 @@ class Fault:
             raise ValueError(f"share is {self.share:g}, and must be above 0 and at most 1")
         if self.count is not None and self.count < 1:
             raise ValueError(f"count is {self.count}, and must be at least 1")
-        if self.seconds <= 0:
-            raise ValueError(f"seconds is {self.seconds:g}, and must be above 0")
+        if not 0 < self.seconds < math.inf:
+            raise ValueError(f"seconds is {self.seconds:g}, and must be above 0 and finite")
 
     @classmethod
     def parse(cls, text: str) -> Fault:

@@ -31,7 +31,8 @@ class Latency:
     sigma: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.low_ms < 0 or self.sigma < 0 or (self.high_ms is not None and self.high_ms < self.low_ms):
+        high_ms = self.low_ms if self.high_ms is None else self.high_ms
+        if not (0 <= self.low_ms <= high_ms < math.inf and 0 <= self.sigma < math.inf):
             raise ValueError(f"{self!r} is no range of waiting times")
 
     @classmethod
@@ -39,7 +40,7 @@ class Latency:
         """Read `50` (constant), `20-80` (uniform) or `50~0.5` (log-normal), in milliseconds.
 
         Raises:
-            ValueError: `text` is none of these.
+            ValueError: `text` is none of these, or a range that ends before it begins.
         """
         parts = _TEXT.fullmatch(text.strip())
         if parts is None:
@@ -47,6 +48,10 @@ class Latency:
                 f"{text!r} is no latency: write 50, 20-80 (uniform) or 50~0.5 (log-normal), in milliseconds"
             )
         high, sigma = parts["high"], parts["sigma"]
+        if high and float(high) < float(parts["low"]):
+            raise ValueError(
+                f"{text!r} is no range of waiting times: the lower end comes first, as in {high}-{parts['low']}"
+            )
         return cls(float(parts["low"]), float(high) if high else None, float(sigma) if sigma else 0.0)
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -81,7 +82,8 @@ class SimulatorSettings:
     def __post_init__(self) -> None:
         if self.dialect not in DIALECTS:
             raise ValueError(f"{self.dialect!r} is no dialect; there are {', '.join(DIALECTS)}")
-        if self.task_polls < 0 or self.too_early_seconds < 0:
-            raise ValueError("task_polls and too_early_seconds cannot be below 0")
-        if self.callback_interval_seconds <= 0 or self.upload_token_seconds <= 0:
-            raise ValueError("callback_interval_seconds and upload_token_seconds must be above 0")
+        # What is no number is neither below nor above any.
+        if self.task_polls < 0 or not 0 <= self.too_early_seconds < math.inf:
+            raise ValueError("task_polls and too_early_seconds cannot be below 0, nor without an end")
+        if not all(0 < one < math.inf for one in (self.callback_interval_seconds, self.upload_token_seconds)):
+            raise ValueError("callback_interval_seconds and upload_token_seconds must be above 0, and finite")

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from tests.app.process import ROOT, Bench, environment
 
@@ -89,6 +90,20 @@ def test_a_missing_topic_is_named_with_its_setting(kafka: KafkaCluster, setting:
     assert code == 69
     assert "there-is-no-such-topic" in output
     assert key in output
+
+
+@pytest.mark.kafka
+def test_all_missing_topics_are_named_and_none_is_made(kafka: KafkaCluster) -> None:
+    """Where several topics are missing the start names each with its setting, and leaves no topic of its own behind."""
+    bench = Bench.on(kafka)
+    missing = {"KAFKA__TOPICS": "no-events", "OUTPUT__TOPIC": "no-verdicts", "OUTPUT__DEAD_LETTERS": "no-letters"}
+    code, output = outcome(environment(bench, "http://127.0.0.1:1", **missing))
+    assert code == 69
+    assert "no such topic: no-events, no-letters, no-verdicts" in output
+    assert "create them, or correct kafka.topics, output.dead_letters and output.topic" in output
+    there = AdminClient({"bootstrap.servers": bench.bootstrap}).list_topics(timeout=20).topics
+    assert bench.events in there
+    assert f"{bench.group}.state" not in there
 
 
 def test_a_taken_admin_port_is_said(embedded: EmbeddedBroker) -> None:

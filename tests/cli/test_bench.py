@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumer import cli
+from consumer.cli.invented import without_secrets
 from consumer.intake import Intake
 from consumer.record import Partition, Record
-from consumer.rehearsal.synthetic import synthetic
+from consumer.rehearsal.measuring import Measured
+from consumer.rehearsal.synthetic import left_out, synthetic
 from consumer.settings import load
 
 
@@ -72,6 +74,23 @@ def test_a_configuration_is_measured_as_it_is(bench: Command, tmp_path: Path) ->
     assert code == 0
 
 
+def test_where_nothing_is_judged_nothing_is_measured(
+    bench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no event has a verdict, what became of them is told in place of an empty table, and the exit code is 65."""
+    letters = {"map/mapping": 1, "decode/malformed": 3}
+
+    async def measure(*_: object, **__: object) -> Measured:
+        return Measured(6, 6, 1.0, 1.0, {}, {}, letters, {}, "")
+
+    monkeypatch.setattr("consumer.rehearsal.measuring.measure", measure)
+    (tmp_path / "records.jsonl").write_text("no JSON\n")
+    code, out, err = bench("--file", "records.jsonl")
+    assert (code, out) == (65, "")
+    assert "nothing was judged: of 6 events 4 became dead letters (3 decode/malformed, 1 map/mapping)" in err
+    assert "and 2 were skipped; `check --sample records.jsonl` says why" in err
+
+
 def test_events_are_invented_in_the_shape_of_the_mapping(tmp_path: Path) -> None:
     """Invented events are read by the mapping as they were meant, whatever the fields are called."""
     file = tmp_path / "config.yaml"
@@ -86,6 +105,20 @@ def test_events_are_invented_in_the_shape_of_the_mapping(tmp_path: Path) -> None
     assert len({event.id for event in events}) == len(events)
     assert any(event.text for event in events)
     assert any(event.images for event in events)
+    assert left_out(settings) == []
+
+
+def test_invented_events_have_something_to_judge(tmp_path: Path) -> None:
+    """Where the mapping takes no images, no event is nothing but images; fields with expressions are named."""
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG.replace("kind: type,", "kind: type, images: null, origin: flags.ai || 'human',"))
+    settings = load([file], without_secrets({})).settings
+    read = Intake(settings.mapping).event
+    events = [
+        read(Record(Partition("ugc", 0), 0, 0, key, value)) for key, value in islice(synthetic(settings, seed=1), 300)
+    ]
+    assert all(event.text for event in events)
+    assert left_out(settings) == ["origin"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +129,23 @@ def test_events_are_invented_in_the_shape_of_the_mapping(tmp_path: Path) -> None
             [],
             "mapping.text is an expression, so no events can be",
         ),
+        (
+            CONFIG.replace("text: payload.body", "text: payload.body, images: 'msg.attachments[].urls'"),
+            [],
+            "mapping.images is an expression, so no events can be invented: give records of yours with --file",
+        ),
+        (
+            CONFIG.replace("kind: type", "kind: type || 'dm'"),
+            [],
+            "mapping.kind is an expression, so no events can be invented: give records of yours with --file",
+        ),
+        (
+            CONFIG.replace("output:", "format: {plugin: 'operator:getitem'}\noutput:"),
+            [],
+            "format.plugin reads records, so no events can be invented: give records of yours with --file",
+        ),
         (CONFIG, ["--latency-ms", "fast"], "fast"),
+        (CONFIG, ["--latency-ms", "80-20"], "'80-20' is no range of waiting times: the lower end comes first"),
         (CONFIG, ["--events", "20001"], "20001"),
         (CONFIG, ["--file", "config.yaml.nothing"], "No such file"),
     ],

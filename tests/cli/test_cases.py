@@ -55,6 +55,28 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
+def test_what_a_plugin_prints_is_no_result(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a plugin prints when it is imported and when it is called is on standard error, beside the results."""
+    code = "print('imported')\ndef asked(document, record):\n    print('asked')\n    return document\n"
+    (tmp_path / "acme_printing.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    case = "tests: [{name: a, record: {value: {id: 1, kind: post, text: hello}}, expect: {route: posts}}]"
+    code_found, out, err = run(case, format_of="mapping: {plugin: 'acme_printing:asked'}\n")
+    assert code_found == 0, err
+    assert err.split()[:2] == ["imported", "asked"]
+    assert "imported" not in out
+    assert "asked" not in out
+
+
+def test_a_configuration_is_not_taken_for_cases(run: Command) -> None:
+    """A configuration given as cases is told what a file of cases holds, and of no variables or keys of settings."""
+    code, _, err = run("x-shared: 1\n" + CONFIG)
+    assert code == 78
+    assert "config.tests.yaml:2:1: kafka: unknown key; expected tests\n" in err
+    assert "tests: required, but not set\n" in err
+    assert "$" not in err
+
+
 def one(value: object, expect: object, **more: object) -> str:
     """A file with one case."""
     record = {"value": value, **(more.pop("record", {}))}  # type: ignore[dict-item]  # a mapping of the test's own

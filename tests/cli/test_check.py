@@ -7,11 +7,13 @@ import base64
 import json
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from consumer import cli
+from consumer.building import needed_topics
 from consumer.cli.check_connect import TopicConfigs, connect, list_topics, signed_call, topic_configs
 from consumer.cli.check_routes import outlook
 from consumer.errors import StartError
@@ -63,6 +65,20 @@ def check(
         return caught.value.code, captured.out + captured.err
 
     return check
+
+
+@pytest.mark.parametrize(("encoding", "library"), [("avro", "fastavro"), ("protobuf", "google.protobuf")])
+def test_a_missing_library_is_found_without_connecting(
+    check: Callable[..., tuple[int | str | None, str]], monkeypatch: pytest.MonkeyPatch, encoding: str, library: str
+) -> None:
+    """Where a start would fail for want of a format's library, `check` says so, with the command that installs it."""
+    text = f"{_CONFIG}format: {{encoding: {encoding}, schema_registry: {{url: 'http://registry:8081'}}}}\n"
+    assert check(text)[0] == 0
+    monkeypatch.setitem(sys.modules, library, None)
+    code, said = check(text)
+    assert code == 69
+    assert f"format: FAILED: format.encoding {encoding} needs a library that is not installed: {library}\n" in said
+    assert "  pip install 'moderation-consumer[formats]'\n" in said
 
 
 def _settings(tmp_path: Path, text: str = _CONFIG) -> Settings:
@@ -268,6 +284,19 @@ def test_all_there(tmp_path: Path) -> None:
         ("dead letters", "moderation.dead-letters takes and keeps them whole"),
         ("signed call", "service answers 200: Judged."),
     ]
+
+
+def test_a_topic_that_nothing_is_written_to_need_not_be_there(tmp_path: Path) -> None:
+    """Where each action has a topic of its own, the one for all of them is not asked for, neither here nor at start."""
+    own = f"{_CONFIG}output: {{topics: {{pass: good, review: ugc.review, block: blocked}}}}\n"
+    settings = _settings(tmp_path, own)
+
+    async def there(_: Kafka) -> set[str]:
+        return {"ugc", "comments", "good", "ugc.review", "blocked", "moderation.dead-letters"}
+
+    findings = asyncio.run(connect(settings, topics=there, configs=_good_configs, call=_answer))
+    assert [finding.said for finding in findings if not finding.ok] == []
+    assert "moderation.verdicts" not in needed_topics(settings)
 
 
 def test_missing_topics(tmp_path: Path) -> None:

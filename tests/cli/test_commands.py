@@ -67,6 +67,23 @@ def test_each_exit_code_in_the_code_is_on_the_page() -> None:
     assert told == named | {0, 1, 2, cli.INTERRUPTED}
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        pytest.param(one, option, id=f"{name} {option.opts[0]}")
+        for name, one in ALL.items()
+        for option in one.params
+        if isinstance(option.type, click.types.FloatParamType)
+    ],
+)
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+def test_options_take_numbers_only(command: click.Command, option: click.Parameter, number: str) -> None:
+    """What is called a number, but is none, or none that ends, is a wrong command line for every option."""
+    result = CliRunner().invoke(command, [option.opts[0], number])
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option.opts[0]}': " in result.output
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(shell: str) -> None:
     """`completion` prints a script for each shell that calls the program by its name."""

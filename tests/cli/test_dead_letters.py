@@ -267,6 +267,13 @@ def test_what_is_not_replayed_is_said_and_counted(quick: Place, letters: Command
     assert letters("list")[1][1].endswith("no JSON (replayed 3 times)")
 
 
+def test_what_was_replayed_once_is_said_so(quick: Place, letters: Command) -> None:
+    """One replay is `once`, in the list and where replays are limited to it."""
+    quick.bury(died(quick.dead, quick.record(0, b"0", b"k", ("moderation-replay-count", b"1"))))
+    assert letters("list")[1][0].endswith("no JSON (replayed once)")
+    assert "passed over 1, replayed once or more already" in letters("replay", "--yes", "--max-replays", "1")[1]
+
+
 def test_replay_to_another_topic(quick: Place, letters: Command) -> None:
     """`--to` writes elsewhere and says when nothing there is moderated; a missing topic is told beforehand."""
     quick.bury(died(quick.dead, quick.record(0, b"0")))
@@ -356,7 +363,7 @@ def test_broker_that_is_not_there_is_told(letters: Command, tmp_path: Path) -> N
     for command in (("list",), ("show", "0@0"), ("replay", "--dry-run")):
         code, _, said = letters(*command)
         assert code == 69
-        assert said.startswith("cannot start: the Kafka broker 127.0.0.1:1 cannot be reached")
+        assert said.startswith("Error: the Kafka broker 127.0.0.1:1 cannot be reached")
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["show"], ["replay"]])

@@ -218,3 +218,19 @@ def test_progress_is_shown_to_a_person_only(estimate: Command, tmp_path: Path, m
     assert "reading" in terminal.getvalue()
     assert "replaying" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
+
+
+def test_what_a_plugin_prints_is_no_estimate(
+    estimate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output is JSON and nothing else, whatever a plugin prints; that is on standard error."""
+    code = "print('imported')\ndef asked(document, record):\n    print('asked')\n    return document\n"
+    (tmp_path / "acme_estimated.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "config.yaml").write_text(as_yaml(**PLAIN, mapping={"plugin": "acme_estimated:asked"}))
+    (tmp_path / "records.jsonl").write_bytes(envelopes(3))
+    found, out, err = estimate("--file", "records.jsonl", "--json")
+    assert found == 0, err
+    assert json.loads(out)
+    assert "imported" in err
+    assert "asked" in err

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from consumer import cli
+from tests.ports import free_port
 
 
 if TYPE_CHECKING:
@@ -164,6 +165,68 @@ def test_what_is_no_record_is_said(explain: Command, tmp_path: Path) -> None:
     assert "'trace' is no header; write it as NAME=VALUE" in err
 
 
+@pytest.mark.parametrize("value", ["[1]", "null", '""', " [", "true", "12"])
+def test_json_that_is_no_object_is_no_file(explain: Command, value: str) -> None:
+    """Whatever else JSON has is a record, too, and would be a dead letter, as it would in `run`."""
+    code, out, _ = explain(value)
+    assert code == 65
+    assert "DEAD LETTER to moderation.dead-letters: decode/" in out
+
+
+def test_a_file_may_have_a_name_of_json(explain: Command, tmp_path: Path) -> None:
+    """A file that is there is read, though its name could be JSON."""
+    (tmp_path / "12").write_text(json.dumps(DM))
+    assert explain("12") == explain(DM)
+
+
+PLUGIN = """
+import sys
+
+print("imported")
+
+
+def to_event(document, record):
+    print("asked")
+    if document.get("fail"):
+        raise KeyError(document["fail"])
+    return document
+"""
+
+
+@pytest.fixture
+def explain_plugin(explain: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The same with a mapping plugin in the configuration that prints what it does."""
+    (tmp_path / "acme_explained.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "acme_explained", raising=False)
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.replace("mapping:\n", "mapping:\n  plugin: acme_explained:to_event\n"))
+    return explain
+
+
+def test_a_plugin_that_fails_has_given_no_fields(explain_plugin: Command) -> None:
+    """No field of the record is said to be the plugin's where it gave none."""
+    code, out, _ = explain_plugin({"payload": {"content_id": 7, "body": "hello"}, "id": "m", "fail": "x"})
+    assert code == 65
+    assert "DEAD LETTER to moderation.dead-letters: map/plugin: the mapping plugin 'acme_explained:to_event'" in out
+    assert "event:" not in out
+
+
+def test_what_a_plugin_prints_is_kept_apart(explain_plugin: Command) -> None:
+    """Standard output is JSON and nothing else, whatever a plugin prints; that is on standard error."""
+    _, out, err = explain_plugin(DM, "--json", "--verdict")
+    assert json.loads(out)["fields"][0]["value"] == "7"
+    assert "imported" in err
+    assert "asked" in err
+
+
+def test_the_kind_of_a_record_that_fails_is_the_mapped_one(explain: Command) -> None:
+    """A word of the platform's own is shown as what it stands for, also where another field is missing."""
+    code, out, _ = explain({"payload": {}, "type": "dm"})
+    assert code == 65
+    assert "kind message dm at `type`, by mapping.kinds" in out
+
+
 def test_a_local_image_is_no_fault(explain: Command) -> None:
     """An image that would be uploaded first has a call like any other, and the upload is told."""
     image = base64.b64encode(b"GIF89a").decode()
@@ -189,3 +252,18 @@ def test_missing_secrets_are_not_missed(explain: Command, tmp_path: Path, monkey
     monkeypatch.setenv("MODERATION__CALLBACKS__SECRET_FILE", "/nor/here")
     (tmp_path / "config.yaml").write_text(text)
     assert explain(DM)[0] == 0
+
+
+def test_a_registry_that_does_not_answer_is_told_with_the_reason(
+    explain: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that needs a schema of a registry that is away says what is wrong there, and what to do about it."""
+    monkeypatch.setattr("consumer.rehearsal.intake._FETCH_SECONDS", 0.5)
+    registry = f"http://127.0.0.1:{free_port()}"
+    with (tmp_path / "config.yaml").open("a") as config:
+        config.write(f"format: {{encoding: avro, schema_registry: {{url: '{registry}'}}}}\n")
+    (tmp_path / "a.bin").write_bytes(b"\0\0\0\0\1\2")
+    code, _, err = explain("a.bin")
+    assert code == 69
+    assert f"{registry} does not answer: nobody listens at 127.0.0.1:" in err
+    assert "start the registry, or correct host and port in format.schema_registry.url" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -100,8 +101,10 @@ def test_a_misspelt_word_gets_the_right_one(capsys: pytest.CaptureFixture[str], 
             78,
             "configuration is not usable:\n  config.yaml:1:1: a: b\n  $X: c\n",
         ),
-        (StartError("no broker", "start one"), 69, "cannot start: no broker\n  start one\n"),
-        (StartError("no broker"), 69, "cannot start: no broker\n"),
+        (StartError("no broker", "start one"), 69, "Error: no broker\n  start one\n"),
+        (StartError("no broker"), 69, "Error: no broker\n"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 1, "Error: the output cannot be written: Disk quota exceeded\n"),
+        (OSError(errno.ENOSPC, "No space left", "a.svg"), 1, "Error: a.svg cannot be written: No space left\n"),
         (Stuck("the loop stands still"), 70, "stopped: the loop stands still\n"),
         (KeyboardInterrupt(), 130, "\n"),
     ],
@@ -117,6 +120,26 @@ def test_errors_are_told_without_a_traceback(
     fail(error)
     assert _main("check") == code
     assert capsys.readouterr().err == said
+
+
+def test_only_what_starts_says_that_it_cannot(
+    fail: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that is to run for good says that it cannot start, which people look for in its log."""
+    fail(StartError("no broker", "start one"))
+    assert _main("run") == 69
+    assert capsys.readouterr().err == "cannot start: no broker\n  start one\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["completion", "bash"], ["check", "--help"]])
+def test_a_full_disk_is_an_error_of_one_line(arguments: list[str]) -> None:
+    """Output that does not fit where it goes is said in one line, and the exit code is 1."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
+        result = subprocess.run(
+            [sys.executable, "-m", "consumer", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert result.stderr == "Error: the output cannot be written: No space left on device\n"
+    assert result.returncode == 1
 
 
 def test_the_module_is_the_command() -> None:

@@ -97,3 +97,11 @@ def test_the_index_names_every_example() -> None:
     index = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert [file.name for file in ALONE if f"({file.name})" not in index] == []
     assert "(several-clusters/shared.yaml)" in index
+
+
+def test_the_smallest_one_is_the_readme_s() -> None:
+    """What the README shows as the smallest useful configuration is what stands in the file that it names."""
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"\(config/minimal\.yaml\)\):\n\n```yaml\n(.*?)```", readme, re.DOTALL)
+    assert shown is not None
+    assert yaml.safe_load(shown[1]) == yaml.safe_load((FOLDER / "minimal.yaml").read_text(encoding="utf-8"))

@@ -146,10 +146,12 @@ _BOTH_ACCEPT = [
     ("admin.port", 0),
     ("log", None),
     ("tracing.enabled", False),
+    ("x-shared", {"log": 7}),
 ]
 
 _BOTH_REFUSE = [
     ("kafak", {}),
+    ("log.x-shared", {}),
     ("kafka.topic", ["ugc"]),
     ("kafka.topics", []),
     ("kafka.topics", "ugc"),

@@ -50,7 +50,7 @@ def test_settings_of_a_token_are_taken(secured_kafka: SecuredKafka, tmp_path: Pa
         "KAFKA__SECURITY__OAUTH_TOKEN_FILE": str(tmp_path / "token"),
     }
     loaded = load([], settings(scene, "OAUTH", **own))
-    with pytest.raises(StartError, match="the state topic group"):
+    with pytest.raises(StartError, match="our user may not see the topic events, letters, verdicts"):
         asyncio.run(App(loaded).run(asyncio.Event()))
 
 

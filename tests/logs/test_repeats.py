@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer import reloading
 from consumer.logs.repeats import Quiet, Repeats
 
 
@@ -74,6 +75,18 @@ def test_our_own_lines_are_told_apart_by_what_they_are_about() -> None:
     log = Log()
     through = [log.ours("calls fail", service=service, detail=n) for service in ("a", "b") for n in range(8)]
     assert through == 2 * (5 * [True] + 3 * [False])
+
+
+def test_what_answers_an_edit_is_never_left_out() -> None:
+    """However often an operator saves settings within a minute, each time the log says what came of it."""
+    log = Log()
+    for number in range(20):
+        problems = [f"config.yaml:{number}:1: wrong"]
+        assert log.line({"event": "settings refused", "problems": problems}, logger=reloading.__name__)
+        assert log.line({"event": "settings need a restart", "keys": [number]}, logger=reloading.__name__)
+        log.now += 3
+    log.repeats.close()
+    assert log.quiet == []
 
 
 def test_lines_of_other_levels_and_loggers_are_other_lines() -> None:

@@ -288,7 +288,7 @@ callbacks: {url: 'ftp://user:WORD@example.com', secret: {WORD: WORD}}
         (["check", "--origins", "wrong.yaml"], os.EX_CONFIG, "wrong.yaml:2"),
         (["check", "--connect"], os.EX_UNAVAILABLE, "FAILED"),
         (["run"], os.EX_UNAVAILABLE, "cannot start"),
-        (["dead-letters", "list"], os.EX_UNAVAILABLE, "cannot start"),
+        (["dead-letters", "list"], os.EX_UNAVAILABLE, "Error: "),
         (["run", "--help"], 0, "CONFIG"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import warnings
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -134,6 +136,21 @@ def test_a_plugin_can_refuse_a_record_in_its_own_words(kind: Kind, error: Record
     assert str(letter) == f"the {kind} plugin '{kind[0]}': no number"
     assert letter.reason == reason
     assert metrics.totals("plugin_failures") == {}
+
+
+@pytest.mark.parametrize("kind", ["mapping", "rule"])
+def test_a_coroutine_in_place_of_a_result_is_named_once(kind: Kind) -> None:
+    """A plugin that forgot to wait for another function has its name in the letter, and Python itself says nothing."""
+
+    async def other() -> dict[str, Any]:
+        return {}
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        letter = refusal(lambda *_: other(), kind)
+        gc.collect()
+    assert f"the {kind} plugin '{kind[0]}' returned a value of the type coroutine" in str(letter)
+    assert said == []
 
 
 def test_the_place_of_an_error_is_the_plugin_s_own_line() -> None:
@@ -270,7 +287,7 @@ def test_a_policy_has_the_last_word() -> None:
     [
         (failing(KeyError(SECRET)), "failed with KeyError at test_at_work.py:"),
         (giving(None), "returned nothing; pass, review or block is wanted"),
-        (giving(SECRET), "returned a value of the type str; pass, review or block is wanted"),
+        (giving(SECRET), "returned another text; pass, review or block is wanted"),
         (giving(["pass"]), "returned a value of the type list; pass, review or block is wanted"),
     ],
 )

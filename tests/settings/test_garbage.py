@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from consumer.settings import load, values
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -85,6 +87,24 @@ def test_any_bytes(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "config.yaml"
     file.write_bytes(content)
     _load(file, {})
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("merged", [False, True])
+def test_aliases_that_multiply(problems: Callable[..., list[str]], *, merged: bool) -> None:
+    """A few lines of aliases that stand for a billion values are refused at once, by the place where they do."""
+    if merged:
+        last = "{<<: [" + ", ".join(["*a{}"] * 10) + "]}"
+        text = "kafka:\n  a0: &a0 {topics: [ugc]}\n"
+    else:
+        last = "[" + ", ".join(["*a{}"] * 10) + "]"
+        text = "kafka:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    text += "".join(f"  a{level}: &a{level} {last.replace('{}', str(level - 1))}\n" for level in range(1, 10))
+    said = [problem for problem in problems(text) if "stands for more than 100,000 values" in problem]
+    assert len(said) == 1
+    assert said[0].startswith("config.yaml:")
+    assert ": kafka.a" in said[0]
+    assert "an alias (*)" in said[0]
 
 
 @_RELAXED

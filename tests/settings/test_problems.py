@@ -35,6 +35,26 @@ _SPOILT = {
         "compression: x\n  start:",
         "config.yaml:5:3: kafka.compression: unknown key; did you mean output.compression?",
     ),
+    "the beginning of a key": (
+        "kafka:",
+        "quota: {text: 5}\nkafka:",
+        "config.yaml:1:9: quota.text: unknown key; did you mean text_per_second?",
+    ),
+    "the beginning of several keys": (
+        "kafka:",
+        "quota: {image: 5}\nkafka:",
+        "config.yaml:1:9: quota.image: unknown key; did you mean image_per_second or image_llm_per_second?",
+    ),
+    "a key that is a word of YAML's": (
+        "kafka:",
+        "log: {true: x}\nkafka:",
+        "config.yaml:1:7: log.true: unknown key; expected one of level, format",
+    ),
+    "anchors in another place than the top": (
+        "kafka:",
+        "log: {x-base: &base {level: info}}\nkafka:",
+        "config.yaml:1:7: log.x-base: unknown key; expected one of level, format",
+    ),
     "a key like none": (
         "kafka:",
         "log: {colour: red}\nkafka:",
@@ -441,6 +461,19 @@ _VARIABLES = {
         "x",
         "$MODERATION__KAFKA__GRUOP_ID: no such variable; did you mean $MODERATION__KAFKA__GROUP_ID?",
     ),
+    "with one underscore before the section": (
+        "MODERATION_KAFKA__TOPICS",
+        "x",
+        "$MODERATION_KAFKA__TOPICS: no such variable; did you mean $MODERATION__KAFKA__TOPICS?",
+    ),
+    "with one underscore and misspelt": (
+        "MODERATION_KAFKA__SECURITY__SASL_USER",
+        "x",
+        (
+            "$MODERATION_KAFKA__SECURITY__SASL_USER: no such variable; "
+            "did you mean $MODERATION__KAFKA__SECURITY__SASL_USERNAME?"
+        ),
+    ),
     "of no section": ("MODERATION__ZZZ", "x", "$MODERATION__ZZZ: no such variable"),
     "a section": (
         "MODERATION__QUOTA",
@@ -504,12 +537,26 @@ def test_what_is_no_yaml_has_its_line(problems: Callable[..., list[str]], text: 
     assert problems(text) == [line]
 
 
+def test_a_name_that_is_empty_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An argument without text, as an unset variable of a shell leaves, is not taken for the current folder."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError) as caught:
+        load([""], {})
+    assert caught.value.problems == ["'': cannot be read: the name of the file is empty"]
+
+
 @pytest.mark.parametrize(("name", "value", "line"), _VARIABLES.values(), ids=_VARIABLES)
 def test_each_wrong_variable_is_one_line(
     good: str, problems: Callable[..., list[str]], name: str, value: str, line: str
 ) -> None:
     """A wrong variable is named with its dollar sign, and so is the one that was meant."""
     assert problems(good, {name: value}) == [line]
+
+
+def test_a_word_of_yaml_is_no_misspelt_section(good: str, problems: Callable[..., list[str]]) -> None:
+    """A key at the top that is like no section is answered with all sections, not with any of them."""
+    (line,) = problems(f"true: x\n{good}")
+    assert line.startswith("config.yaml:1:1: true: unknown key; expected one of kafka, output, ")
 
 
 def test_all_faults_are_told_at_once(good: str, problems: Callable[..., list[str]]) -> None:

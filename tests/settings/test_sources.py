@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
+def test_what_others_repeat_stands_at_the_top(good: str, read: Callable[..., Loaded]) -> None:
+    """A key at the top that begins with `x-` is no setting, and may hold what anchors and aliases share."""
+    shared = "x-waits: &waits {base_seconds: 0.25}\nx-any: [1, {such: thing}]\n"
+    loaded = read(f"{shared}{good}  retry: {{<<: *waits, max_seconds: 7}}\n")
+    assert loaded.settings.moderation.retry.base_seconds == 0.25
+    assert loaded.settings.moderation.retry.max_seconds == 7
+    assert not any(value.key.startswith("x-") for value in values(loaded))
+
+
 def test_every_value_knows_its_origin(good: str, read: Callable[..., Loaded]) -> None:
     """A value's origin is its line, its variable, or the default; every value that is shown has one."""
     loaded = read(good, {"MODERATION__KAFKA__GROUP_ID": "other"})

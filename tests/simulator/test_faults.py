@@ -40,6 +40,9 @@ def test_a_fault_reads_as_it_is_written(text: str) -> None:
         ("code=588,share=0", "above 0"),
         ("reset,count=0", "at least 1"),
         ("slow,seconds=0", "above 0"),
+        ("slow,seconds=nan", "seconds is nan"),
+        ("slow,seconds=inf", "seconds is inf"),
+        ("reset,share=nan", "share is nan"),
     ],
 )
 def test_what_is_no_fault_is_refused(text: str, said: str) -> None:

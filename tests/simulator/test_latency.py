@@ -25,6 +25,14 @@ def test_what_is_no_latency_is_refused(text: str) -> None:
         Latency.parse(text)
 
 
+def test_a_range_that_is_the_wrong_way_round_says_so() -> None:
+    """Who has written the upper end first reads what was written, and how it is meant to be."""
+    with pytest.raises(
+        ValueError, match=r"^'80-20' is no range of waiting times: the lower end comes first, as in 20-80$"
+    ):
+        Latency.parse("80-20")
+
+
 @given(st.integers())
 def test_waiting_times_are_within_their_range(seed: int) -> None:
     """Constant latencies are exact, uniform ones lie between their ends."""

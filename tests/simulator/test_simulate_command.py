@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import subprocess
@@ -87,7 +88,9 @@ def test_it_says_where_it_is_and_what_it_billed(number: signal.Signals) -> None:
         (["--quota", "video=5"], "no quota"),
         (["--task-ms", "soon"], "no latency"),
         (["--task-polls", "-1"], "-1"),
-        (["--callback-interval", "0"], "above 0"),
+        (["--callback-interval", "0"], "x>0"),
+        (["--task-ms", "9" * 400], "no range of waiting times"),
+        (["--fault", "slow,seconds=nan"], "seconds is nan"),
     ],
 )
 def test_a_bad_option_is_a_message_and_exit_code_2(arguments: list[str], said: str) -> None:
@@ -95,6 +98,14 @@ def test_a_bad_option_is_a_message_and_exit_code_2(arguments: list[str], said: s
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 2
     assert said in result.output
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("setting", ["callback_interval_seconds", "upload_token_seconds", "too_early_seconds"])
+def test_settings_take_numbers_only(setting: str, number: float) -> None:
+    """A time that is no number, or none that ends, is refused by the setting's name."""
+    with pytest.raises(ValueError, match=setting):
+        SimulatorSettings(**{setting: number})  # type: ignore[arg-type]  # whichever of the three it is
 
 
 def test_an_address_that_cannot_be_had_is_a_message() -> None:
