@@ -64,8 +64,10 @@ for half of its CPU. With 512 in flight nobody can be faster than 512 / 0.05 s, 
 that; and the bare window over the lean transport, which promises nothing, takes nearly half of the other's CPU by
 itself. The mapping, routes, quota, shared calls, retries, metrics, order and safe commits of an event cost half as much
 as signing, HTTP and Kafka together. Compiling the hot modules would take off about an eighth, for the price of a build
-for each Python and machine, and crashes in the place of exceptions: it was tried, and is not done. Tails of thousands
-of calls a second are those of two cores that broker, service, writer and reader share: the bare window has them, too.
+for each Python and machine, and crashes in the place of exceptions: it was tried, and is not done.
+
+**Tails** at 1,000 calls a second are those of two cores that broker, service, writer and reader share: whenever
+anything else runs, too, they are two to three times as long, and the bare window's with them.
 
 **The service** is a stub in a process of its own, which answers every call the same after a fixed time, and is not what
 limits anybody: its own ceiling is said where that could be. **Kafka** is a real one of one node, on the same machine;

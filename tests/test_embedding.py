@@ -120,8 +120,10 @@ def test_an_event_that_is_given_up_leaves_nothing_behind() -> None:
             work.cancel()
             while not moderator.metrics.totals("billed_units"):
                 await asyncio.sleep(0.01)
-            kept = [one for one in gc.get_objects() if isinstance(one, Task)]
-            assert not [one for one in kept if one.place.topic == ""]
+            # The time limit ends this where it is remembered; another test's may wait for the collector.
+            while [one for one in gc.get_objects() if isinstance(one, Task) and one.place.topic == ""]:
+                gc.collect()
+                await asyncio.sleep(0.01)
 
     against(use)
 
