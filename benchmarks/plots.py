@@ -23,6 +23,8 @@ _PLOT = 220
 _ROW = 20
 _BAR_ROW = 22
 _NAMES = 230
+# A letter of what stands below the axis is about as wide.
+_LETTER = 6.8
 # The product's colour is that of all pictures here; others are paler.
 _COLOURS = ("#9db8d6", "#2f6db3", "#c9b27c", "#8a6d1f", "#a8c6a4", "#3d7a3a", "#c9a0b8")
 _STEPS = (1, 2, 2.5, 5, 10)
@@ -77,9 +79,12 @@ def _lines(parts: list[str], chart: Chart) -> float:
         _, y = place(xs[0], value)
         parts.append(f'<path d="M{_LEFT} {y:.1f}h{width}" stroke="{"#999" if not quarter else "#e4e4e4"}"/>')
         parts.append(_text(_LEFT - 6, y + 4, _said(value), "end"))
+    free = -math.inf
     for x in xs:
         across, _ = place(x, 0)
-        parts.append(_text(across, _TOP + _PLOT + 16, _said(x), "end"))
+        if across - _LETTER * len(_said(x)) >= free:
+            parts.append(_text(across, _TOP + _PLOT + 16, _said(x), "end"))
+            free = across + _LETTER
     parts.append(_text(_LEFT - 46, _TOP - 10, chart.y, "small"))
     parts.append(_text(_LEFT, _TOP + _PLOT + 34, chart.x, "small"))
     at = _TOP + _PLOT + 56.0

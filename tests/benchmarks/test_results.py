@@ -89,6 +89,14 @@ def test_a_chart_says_its_numbers() -> None:
     assert "by key: 3,000 events/s" in bars
 
 
+def test_numbers_below_the_axis_stand_apart() -> None:
+    """Of two points that are close to each other only the first has its number below the axis."""
+    close = (Line("one", ((1290.0, 1.0), (1e6, 2.0))), Line("other", ((1536.0, 1.0), (1e6, 2.0))))
+    said = words(plots.draw(Chart("a", "x", "y", close, logarithmic=True)))
+    assert {"1,290", "1,000,000"} <= set(said)
+    assert "1,536" not in said
+
+
 @given(st.lists(st.tuples(st.floats(0.01, 1e7), st.floats(0, 1e7)), min_size=1, max_size=8), st.booleans())
 def test_every_chart_is_inside_its_picture(points: list[tuple[float, float]], logarithmic: bool) -> None:  # noqa: FBT001  # hypothesis passes by position
     """Whatever the numbers are, each point lies within the picture."""
