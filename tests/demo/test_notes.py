@@ -43,3 +43,9 @@ def test_old_news_is_none(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None
     structlog.get_logger("consumer.x").warning("calls fail")
     monkeypatch.setattr("consumer.demo.notes.time.monotonic", lambda: float("inf"))
     assert notes.latest == ""
+
+
+def test_a_connection_that_is_made_anew_is_no_news(notes: Notes) -> None:
+    """What the Kafka client says of a connection that ended does not stand before a new user's eyes."""
+    logging.getLogger("aiokafka.client").error("Unable to update metadata from %s", [1])
+    assert notes.latest == ""
