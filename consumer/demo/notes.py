@@ -17,9 +17,9 @@ __all__ = ["Notes"]
 
 
 _NEWS_SECONDS = 4.0
-# The Kafka client has a line for each connection that ends, and makes another: the broker in this process ends the first.
-# What comes of a broker that stays away is told by our own lines.
-_NO_NEWS = "aiokafka.client"
+# The logger and the module in which the Kafka client says that a connection has ended, before it makes another: the
+# broker in this process ends the first. What comes of a broker that stays away is told by our own lines.
+_NO_NEWS = ("aiokafka", "client")
 
 
 class Notes(logging.Handler):
@@ -58,7 +58,7 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep it, if it is news."""
-        if record.name == _NO_NEWS:
+        if (record.name, record.module) == _NO_NEWS:
             return
         self._last = self.format(record)
         self._last_at = time.monotonic()

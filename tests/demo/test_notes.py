@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from aiokafka import client
 
 from consumer.demo.notes import Notes
 
@@ -47,5 +48,6 @@ def test_old_news_is_none(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_connection_that_is_made_anew_is_no_news(notes: Notes) -> None:
     """What the Kafka client says of a connection that ended does not stand before a new user's eyes."""
-    logging.getLogger("aiokafka.client").error("Unable to update metadata from %s", [1])
+    logger = logging.getLogger("aiokafka")
+    logger.handle(logger.makeRecord("aiokafka", logging.ERROR, client.__file__, 1, "Unable to update …", (), None))
     assert notes.latest == ""
