@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,10 @@ def _dotted(names: list[str]) -> Find:
 
 def _jmespath(field: str, expression: str) -> Find:
     try:
-        compiled = jmespath.compile(expression)
+        with warnings.catch_warnings():
+            # Literals without quotes are an older form of the language, which the library goes on reading.
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            compiled = jmespath.compile(expression)
     except exceptions.JMESPathError as exc:
         raise ValueError(_what_is_wrong(expression, exc)) from None
     for name, arguments in _calls(compiled.parsed):

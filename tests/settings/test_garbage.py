@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consumer.errors import SettingsError
@@ -128,6 +128,7 @@ def test_aliases_that_multiply(problems: Callable[..., list[str]], *, merged: bo
         st.text(max_size=30) | _VALUES.map(lambda value: yaml.safe_dump(value, default_flow_style=True)),
     )
 )
+@example(environ={"MODERATION__MAPPING__TEXT": "``"})
 def test_any_variables(tmp_path: Path, environ: dict[str, str]) -> None:
     """Any values of variables are either usable or told in problems of one line each."""
     file = tmp_path / "config.yaml"
