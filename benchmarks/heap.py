@@ -26,7 +26,7 @@ from benchmarks.bench import ROOMY, Bench
 from benchmarks.contenders import product
 from benchmarks.flame import drawn_within
 from benchmarks.harness import ROOT, Ended, service
-from benchmarks.memory import PATIENT, room
+from benchmarks.memory import PATIENT, room, wait_until_full
 from benchmarks.results import KEPT
 from benchmarks.tools import fetched
 from tests.broker.cluster import KafkaCluster
@@ -124,12 +124,7 @@ def _traced(bench: Bench, in_flight: int) -> dict[tuple[str, ...], int]:
         job = bench.job(topic, endpoint, in_flight=in_flight, settings=PATIENT)
         with bench.working(contender, job) as (children, _):
             [child] = children
-            deadline = time.monotonic() + _LIMIT_SECONDS
-            while child.descriptors() < in_flight:
-                child.check()
-                if time.monotonic() > deadline:
-                    raise Ended(f"never {in_flight} calls at the same time: {child.descriptors()} descriptors")
-                time.sleep(0.1)
+            wait_until_full(child, in_flight, _LIMIT_SECONDS)
             time.sleep(_SETTLE_SECONDS)
     return _taken(trace)
 

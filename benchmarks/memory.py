@@ -21,9 +21,10 @@ from benchmarks.results import Bound, Chart, Found, Line
 
 if TYPE_CHECKING:
     from benchmarks.contenders import Contender
+    from benchmarks.harness import Child
 
 
-__all__ = ["PATIENT", "QUESTION", "Plan", "room", "run"]
+__all__ = ["PATIENT", "QUESTION", "Plan", "room", "run", "wait_until_full"]
 
 
 _LIMIT_SECONDS = 40.0
@@ -87,18 +88,27 @@ def _weight(bench: Bench, plan: Plan, contender: Contender, endpoint: str, count
         try:
             bench.settled(job.group, 1, 1)
             if count:
-                deadline = time.monotonic() + _LIMIT_SECONDS
-                while child.descriptors() < count:
-                    child.check()
-                    if time.monotonic() > deadline:
-                        raise Ended(f"never {count} calls at the same time: {child.descriptors()} descriptors")
-                    time.sleep(0.1)
+                wait_until_full(child, count, _LIMIT_SECONDS)
             time.sleep(plan.rest_seconds)
             child.check()
             return child.memory_mb("VmHWM" if count else "VmRSS")
         finally:
             # Nothing here is worth waiting for: all its calls take half a minute.
             child.kill()
+
+
+def wait_until_full(child: Child, count: int, limit_seconds: float) -> None:
+    """Return when a process makes so many calls at the same time, each with a connection of its own.
+
+    Raises:
+        Ended: it never came to that.
+    """
+    deadline = time.monotonic() + limit_seconds
+    while child.descriptors() < count:
+        child.check()
+        if time.monotonic() > deadline:
+            raise Ended(f"never {count} calls at the same time: {child.descriptors()} descriptors")
+        time.sleep(0.1)
 
 
 QUESTION = Question("memory", __doc__ or "", 52, Plan(), run)

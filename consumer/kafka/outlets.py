@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from consumer.record import OutRecord
 
 
-__all__ = ["Delivery", "Outlet", "Outlets", "size_of"]
+__all__ = ["Delivery", "Outlet", "Outlets"]
 
 
 class _Sink(Protocol):
@@ -28,11 +28,12 @@ class _Sink(Protocol):
 class Delivery(asyncio.Future[None]):
     """A record on its way: it ends with its acknowledgement, and who cancels it takes the record back."""
 
-    __slots__ = ("in_vain", "outlet", "record", "sink", "suspect")
+    __slots__ = ("in_vain", "outlet", "record", "sink", "size_bytes", "suspect")
 
     def __init__(self, record: OutRecord, outlet: Outlet, sink: _Sink, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.record = record
+        self.size_bytes = len(record.value or b"") + len(record.key or b"")
         self.outlet = outlet
         self.sink = sink
         self.suspect = False  # whether a batch with it in was refused
@@ -67,18 +68,18 @@ class Outlet:
     def put(self, delivery: Delivery) -> None:
         """Have a record wait, behind all others."""
         self.waiting.append(delivery)
-        self.waiting_bytes += size_of(delivery.record)
+        self.waiting_bytes += delivery.size_bytes
 
     def take(self) -> Delivery:
         """The record that waits in front."""
         delivery = self.waiting.popleft()
-        self.waiting_bytes -= size_of(delivery.record)
+        self.waiting_bytes -= delivery.size_bytes
         return delivery
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
         """Have records wait again, before all others."""
         self.waiting.extendleft(reversed(deliveries))
-        self.waiting_bytes += sum(size_of(delivery.record) for delivery in deliveries)
+        self.waiting_bytes += sum(delivery.size_bytes for delivery in deliveries)
 
     def fill(self, batch: Any) -> list[Delivery]:
         """Put what waits into a batch, as far as it goes; a suspect goes alone, so that a refusal is its own."""
@@ -156,8 +157,3 @@ class Outlets:
             delivery.outlet = self.of(delivery.record)
             delivery.outlet.put(delivery)
         outlet.room.set()
-
-
-def size_of(record: OutRecord) -> int:
-    """What a record is counted as while it waits."""
-    return len(record.value or b"") + len(record.key or b"")

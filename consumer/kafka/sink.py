@@ -17,7 +17,7 @@ from aiokafka.errors import (
 
 from consumer.errors import DeliveryRefused, StartError, Stuck
 from consumer.kafka.connection import FORBIDDEN, client_options
-from consumer.kafka.outlets import Delivery, Outlets, size_of
+from consumer.kafka.outlets import Delivery, Outlets
 from consumer.kafka.producers import (
     Partitioner,
     close_producer,
@@ -156,8 +156,7 @@ class KafkaSink:
             refused = DeliveryRefused(f"larger than the {limit} bytes that {record.topic} takes", code=TOO_LARGE)
             delivery.set_exception(refused)
             return delivery
-        size_bytes = size_of(record)
-        while self._failure is None and not outlet.has_room(size_bytes):
+        while self._failure is None and not outlet.has_room(delivery.size_bytes):
             self._due.set()
             outlet.room.clear()
             await outlet.room.wait()
@@ -166,8 +165,7 @@ class KafkaSink:
         if self._failure is not None:
             delivery.set_exception(self._failure)
             return delivery
-        outlet.waiting.append(delivery)
-        outlet.waiting_bytes += size_bytes
+        outlet.put(delivery)
         self._unacknowledged.add(delivery)
         self._quiet.clear()
         if self._timer is None:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from consumer.engine.claims import ClaimInFront
 from consumer.engine.tally import Tally
 from consumer.engine.way import Way
 
@@ -178,33 +179,19 @@ class BookedJudge:
         return await self._judge.judge(event, route, _BookedClaim(self._book, claim))
 
 
-class _BookedClaim:
+class _BookedClaim(ClaimInFront):
     """A claim that says in a book when a request is sent for it."""
 
-    __slots__ = ("_book", "_claim")
+    __slots__ = ("_book",)
 
     def __init__(self, book: Book, claim: Claim) -> None:
+        super().__init__(claim)
         self._book = book
-        self._claim = claim
-
-    @property
-    def record(self) -> Record:
-        return self._claim.record
-
-    @property
-    def held(self) -> bool:
-        return self._claim.held
 
     def begin(self) -> None:
-        self._claim.begin()
+        super().begin()
         self._book.begin(self.record)
 
     def end(self, *, billed: bool) -> None:
         self._book.end(self.record)
-        self._claim.end(billed=billed)
-
-    def park(self) -> None:
-        self._claim.park()
-
-    def unpark(self) -> None:
-        self._claim.unpark()
+        super().end(billed=billed)

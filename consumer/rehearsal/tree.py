@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from consumer.settings.nodes import FAULTY, Node, Place, Problem
 from consumer.settings.words import nearest
-from consumer.settings.yaml_tree import parse
+from consumer.settings.yaml_tree import parse, read_text
 
 
 if TYPE_CHECKING:
@@ -32,14 +32,8 @@ _IN_TURN = {
 
 def tree(path: Path, problems: list[Problem]) -> Node | None:
     """What is written in a file of cases, or None where nothing of it can be used."""
-    whole = Place(str(path))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        problems.append(Problem(whole, (), f"not UTF-8 at byte {error.start + 1}; save it as UTF-8"))
-        return None
-    except OSError as error:
-        problems.append(Problem(whole, (), f"cannot be read: {(error.strerror or str(error)).lower()}"))
+    text = read_text(str(path), problems)
+    if text is None:
         return None
     root = parse(text, lambda line, column: Place(str(path), line, column), problems)
     if root is not None and (not isinstance(root.value, dict) or not root.value.get("tests", root).value):

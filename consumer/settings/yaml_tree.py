@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-__all__ = ["parse", "read"]
+__all__ = ["parse", "read", "read_text"]
 
 
 _MERGE = "tag:yaml.org,2002:merge"
@@ -38,14 +38,14 @@ _SYNTAX = (
 )
 
 
-def read(path: str, problems: list[Problem]) -> Node | None:
-    """The file's settings, or None where a problem makes them unusable. The names of files go into places as given."""
+def read_text(path: str, problems: list[Problem]) -> str | None:
+    """What a file says, or None where it cannot be read; a byte order mark is none of it."""
     whole = Place(path)
     if not path:
         problems.append(Problem(Place("''"), (), "cannot be read: the name of the file is empty"))
         return None
     try:
-        text = FilePath(path).read_bytes().decode("utf-8-sig")
+        return FilePath(path).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         problems.append(Problem(whole, (), f"not UTF-8 at byte {exc.start + 1}; save it as UTF-8"))
         return None
@@ -55,11 +55,18 @@ def read(path: str, problems: list[Problem]) -> Node | None:
     except ValueError:
         problems.append(Problem(whole, (), "cannot be read: not the name of a file"))
         return None
+
+
+def read(path: str, problems: list[Problem]) -> Node | None:
+    """The file's settings, or None where a problem makes them unusable. The names of files go into places as given."""
+    text = read_text(path, problems)
+    if text is None:
+        return None
     node = parse(text, lambda line, column: Place(path, line, column), problems)
     if node is None:
         return None
     if node.value is None:
-        problems.append(Problem(whole, (), "is empty; it must hold at least the sections kafka and moderation"))
+        problems.append(Problem(Place(path), (), "is empty; it must hold at least the sections kafka and moderation"))
         return None
     if not isinstance(node.value, dict):
         problems.append(

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from consumer.engine.claims import ClaimInFront
 from consumer.engine.letters import TRACE_HEADERS
 from consumer.engine.way import Way
 from consumer.moderation.calling.exchange import Exchange
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from consumer.moderation.calling.transport import Transport
     from consumer.moderation.protocol.endpoints import Endpoint
     from consumer.moderation.protocol.requests import Call
-    from consumer.record import Record
     from consumer.routing import Route
     from consumer.tracing.spans import Spans
     from consumer.verdict import Judgement
@@ -98,38 +98,21 @@ class TracedJudge:
         return await self._judge.judge(event, route, claim if span is None else _TracedClaim(claim, span.context))
 
 
-class _TracedClaim:
+class _TracedClaim(ClaimInFront):
     """An event's claim: when a request begins, it says that the request is about this event, too."""
 
-    __slots__ = ("_claim", "_context")
+    __slots__ = ("_context",)
 
     def __init__(self, claim: Claim, context: SpanContext) -> None:
-        self._claim = claim
+        super().__init__(claim)
         self._context = context
 
-    @property
-    def record(self) -> Record:
-        return self._claim.record
-
-    @property
-    def held(self) -> bool:
-        return self._claim.held
-
     def begin(self) -> None:
-        self._claim.begin()
+        super().begin()
         # Who joins a request that is on the wire already begins outside of it, and is not linked.
         events = CALL.get()
         if events is not None:
             events.append(self._context)
-
-    def end(self, *, billed: bool) -> None:
-        self._claim.end(billed=billed)
-
-    def park(self) -> None:
-        self._claim.park()
-
-    def unpark(self) -> None:
-        self._claim.unpark()
 
 
 class TracedExchange(Exchange):
